@@ -1,0 +1,184 @@
+"""The back-end contract, the registry, and which back end a value belongs to.
+
+A back end implements as much as it likes of :class:`Backend`. It is found under the name of its entry point in the group
+``funcgrad.backends``; a package named ``funcgrad_NAME`` is found without asking the packaging metadata, which is slow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import BackendError, LeakedTracerError
+
+if TYPE_CHECKING:
+    from .ir import Jaxpr
+
+__all__ = ["Backend", "backend_of", "backends", "current_backend", "get_backend", "register_backend", "use_backend"]
+
+ENTRY_POINTS = "funcgrad.backends"
+
+
+class Backend:
+    """What funcgrad needs of an array library.
+
+    ``name``: its name. ``array_types``: the classes of its arrays. ``ops``: from the name of a primitive to a callable
+    that takes arrays positionally and the primitive's parameters by keyword, and returns one array, or a sequence of
+    arrays for a primitive with several outputs; a primitive without an entry is expanded into others if it can be.
+    ``calls``: from the name of a named call (``softmax``) to a kernel that replaces its body. ``compile`` turns a whole
+    jaxpr without free variables into a callable of flat arrays that returns a list.
+    """
+
+    name: str = ""
+    array_types: tuple[type, ...] = ()
+    ops: dict[str, Callable[..., Any]] = {}
+    calls: dict[str, Callable[..., Any]] = {}
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """An array of this back end from a NumPy array, a scalar, or an array of its own."""
+        return np.asarray(x, dtype)
+
+    def to_numpy(self, x: Any) -> Any:
+        """A NumPy array from an array of this back end."""
+        return np.asarray(x)
+
+    def compile(self, jaxpr: Jaxpr) -> Callable[..., list[Any]]:
+        """A callable that runs ``jaxpr``; by default it interprets the equations one by one."""
+        from .trace import eval_jaxpr
+
+        return lambda *args: eval_jaxpr(jaxpr, *args)
+
+
+_registry: dict[str, Backend] = {}
+_lock = threading.RLock()
+#: From the type of a value to its back end. Python and NumPy values are neutral (None): they go where the others are.
+_types: dict[type, Backend | None] = {
+    t: None for t in (bool, int, float, complex, np.ndarray, np.bool_, *np.sctypeDict.values())
+}
+
+
+class _Default(threading.local):
+    name: str = "numpy"
+
+
+_default = _Default()
+
+
+def register_backend(backend: Backend) -> None:
+    """Make a back end known by its name and its array types."""
+    with _lock:
+        _registry[backend.name] = backend
+        for t in backend.array_types:
+            if t is not np.ndarray:
+                _types[t] = backend
+
+
+def backends() -> list[str]:
+    """The names of all back ends that can be asked for: registered, installed, or built in."""
+    from importlib.metadata import entry_points
+
+    return sorted({*_registry, *(e.name for e in entry_points(group=ENTRY_POINTS))} | {"numpy"})
+
+
+def get_backend(name: str) -> Backend:
+    """The back end of this name, loaded if need be.
+
+    Raises BackendError, on one line, when there is none of this name or when it cannot be loaded.
+    """
+    backend = _registry.get(name)
+    if backend is not None:
+        return backend
+    with _lock:
+        try:
+            loaded = _load(name)
+        except ImportError as error:
+            raise BackendError(f"back end {name!r} cannot be loaded: {error}") from error
+        if loaded is None:
+            raise BackendError(f"there is no back end {name!r}; there are: {', '.join(backends())}")
+        register_backend(loaded)
+        return loaded
+
+
+def _load(name: str) -> Backend | None:
+    package = f"funcgrad_{name}"
+    if name.isidentifier() and importlib.util.find_spec(package) is not None:
+        found: Backend = importlib.import_module(package).backend
+        return found
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=ENTRY_POINTS, name=name):
+        loaded: Backend = entry.load()
+        return loaded
+    return None
+
+
+def current_backend() -> Backend:
+    """The back end that creates new arrays in this thread."""
+    name = _default.name
+    return _registry.get(name) or get_backend(name)
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[Backend]:
+    """While active, arrays are created and plain values computed by the back end ``name``.
+
+    Raises BackendError for an unknown name.
+
+    >>> with use_backend("numpy") as backend:
+    ...     backend.name
+    'numpy'
+    """
+    backend = get_backend(name)
+    previous, _default.name = _default.name, name
+    try:
+        yield backend
+    finally:
+        _default.name = previous
+
+
+def backend_of(args: Sequence[Any]) -> Backend:
+    """The back end of concrete values: that of their types; the current one if all are NumPy or Python values.
+
+    Raises BackendError if they belong to several, LeakedTracerError for a tracer (its trace has ended).
+    """
+    found: Backend | None = None
+    for x in args:
+        try:
+            backend = _types[type(x)]
+        except KeyError:
+            backend = _backend_of_type(x)
+        if backend is None or backend is found:
+            continue
+        if found is not None:
+            raise BackendError(
+                f"arrays of the back ends {found.name!r} and {backend.name!r} met in one operation; "
+                f"move them to one of the two first"
+            )
+        found = backend
+    return found or current_backend()
+
+
+def _backend_of_type(x: Any) -> Backend | None:
+    t = type(x)
+    if hasattr(t, "aval") and hasattr(x, "trace"):
+        raise LeakedTracerError(x.leak_message())
+    for known, backend in list(_types.items()):
+        if issubclass(t, known):
+            _types[t] = backend
+            return backend
+    root = t.__module__.split(".")[0]
+    try:
+        backend = get_backend(root)
+    except BackendError:
+        raise BackendError(
+            f"a value of type {t.__module__}.{t.__qualname__} belongs to no known back end; "
+            f"there are: {', '.join(backends())}"
+        ) from None
+    _types[t] = backend
+    return backend

@@ -1,0 +1,53 @@
+"""Settings that hold for a thread, each an attribute and a context manager.
+
+>>> from funcgrad.core.config import config
+>>> with config(debug_nans=True):
+...     config.debug_nans
+True
+>>> config.debug_nans
+False
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["config"]
+
+
+class Config(threading.local):
+    """The settings.
+
+    ``debug_nans``: programs run equation by equation, and the first NaN or infinity that arises from finite operands
+    raises :class:`~funcgrad.errors.NonFiniteError`. ``check_ir``: every jaxpr is type-checked when it is made and after
+    every compiler pass. ``explain_retraces``: ``jit`` logs why it traced again.
+    """
+
+    debug_nans: bool = False
+    check_ir: bool = False
+    explain_retraces: bool = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(Config, name):
+            known = ", ".join(k for k in Config.__annotations__)
+            raise AttributeError(f"unknown setting {name!r}; there are: {known}")
+        super().__setattr__(name, value)
+
+    @contextmanager
+    def __call__(self, **settings: Any) -> Iterator[None]:
+        """Set for the duration of a ``with`` block."""
+        previous = {name: getattr(self, name, None) for name in settings}
+        try:
+            for name, value in settings.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in previous.items():
+                if hasattr(Config, name):
+                    setattr(self, name, value)
+
+
+config = Config()

@@ -1,0 +1,106 @@
+"""The errors of funcgrad. The docstring of each type is its cause and its fix.
+
+Every message says what happened, to which argument and what to write instead; the constructor appends the line of the
+user's program at which it happened.
+"""
+
+from __future__ import annotations
+
+from .source import user_source
+
+__all__ = [
+    "BackendError",
+    "ConcretizationError",
+    "FuncgradError",
+    "IRError",
+    "InPlaceError",
+    "LeakedTracerError",
+    "MissingRuleError",
+    "NonFiniteError",
+    "OperandError",
+    "OperandTypeError",
+    "StaticArgumentError",
+    "TracerArrayError",
+    "TransformError",
+    "TreeError",
+]
+
+
+class FuncgradError(Exception):
+    """Base class of all errors that funcgrad raises by itself."""
+
+    locate = True
+
+    def __init__(self, message: str) -> None:
+        source = user_source() if self.locate else None
+        super().__init__(f"{message}\n  at {source.describe()}" if source is not None else message)
+
+
+class ConcretizationError(FuncgradError, TypeError):
+    """A traced value was used where Python needs a concrete one: ``if x > 0``, ``float(x)``, ``range(n)``.
+
+    Under ``jit``, ``vmap`` and inside the bodies of control flow a value stands for all the values it may have. Use
+    ``fnp.where`` or ``lax.cond`` for a choice, ``lax.fori_loop`` or ``lax.while_loop`` for a loop, or name the argument
+    in ``static_argnums``/``static_argnames`` if the program may depend on its value.
+    """
+
+
+class TracerArrayError(ConcretizationError):
+    """A traced value met a function that makes a plain array of it: ``np.array([x, y])``, ``scipy.foo(x)``, ``out=``.
+
+    Use ``fnp.stack``, ``fnp.array`` or another function of ``funcgrad.numpy``; for code that must run outside, use
+    ``funcgrad.pure_callback``.
+    """
+
+
+class InPlaceError(FuncgradError, TypeError):
+    """A traced value was assigned to: ``x[i] = v``. Write ``x = x.at[i].set(v)``."""
+
+
+class LeakedTracerError(FuncgradError, RuntimeError):
+    """A traced value outlived the transformation that made it, usually through a global, an attribute or a list.
+
+    Return the value from the transformed function instead.
+    """
+
+
+class OperandError(FuncgradError, ValueError):
+    """Operands do not fit each other in shape, or a parameter does not fit the operand."""
+
+
+class OperandTypeError(FuncgradError, TypeError):
+    """An operand has a dtype or a type that the operation does not take."""
+
+
+class TransformError(FuncgradError, TypeError):
+    """A transformation was asked for something that has no meaning: the gradient of a vector, of an integer."""
+
+
+class TreeError(FuncgradError, ValueError):
+    """Two pytrees that must have the same structure do not."""
+
+
+class StaticArgumentError(FuncgradError, ValueError):
+    """A static argument of ``jit`` cannot be hashed, or is an array."""
+
+
+class MissingRuleError(FuncgradError, TypeError):
+    """A primitive lacks the rule that a transformation needs, or the operation has no derivative of that mode."""
+
+
+class NonFiniteError(FuncgradError, FloatingPointError):
+    """``config.debug_nans`` is on and an equation made a NaN or an infinity out of finite operands."""
+
+    locate = False
+
+
+class BackendError(FuncgradError, ValueError):
+    """A back end is unknown, cannot be loaded, or cannot do what was asked."""
+
+    locate = False
+
+
+class IRError(FuncgradError, TypeError):
+    """A jaxpr breaks the rules of the IR. It is a fault of a compiler pass or a rule, not of the user."""
+
+    locate = False
