@@ -1,0 +1,157 @@
+"""Forward mode: values travel with their tangents.
+
+A :class:`JVPTracer` is a pair (primal, tangent); a tangent that is None is zero and is never computed with. The rules of
+the primitives run in the parent trace. :func:`jvp_jaxpr` is the same on a jaxpr: the eager transform under staging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.ir import Jaxpr
+from ..core.trace import EVAL, Primitive, Trace, Tracer, _state, current_trace, eval_jaxpr, run_under, set_trace, stage
+from ..core.types import Aval, aval_of, is_inexact, shape_of
+from ..primitives import broadcast_in_dim
+
+__all__ = ["JVPTrace", "JVPTracer", "instantiate", "jvp", "jvp_jaxpr", "zeros"]
+
+Flat = Callable[..., Sequence[Any]]
+_PYTHON = (int, float, complex)
+
+
+def zeros(aval: Aval) -> Any:
+    """Zeros of a type, made under the current trace."""
+    zero = aval.dtype.type(0)
+    return broadcast_in_dim(zero, shape=aval.shape, dims=()) if aval.shape else zero
+
+
+def instantiate(tangent: Any, primal: Any) -> Any:
+    """The tangent of ``primal`` as an array: zeros for None."""
+    return zeros(aval_of(primal)) if tangent is None else tangent
+
+
+class JVPTracer(Tracer):
+    """A value with its tangent."""
+
+    __slots__ = ("primal", "tangent")
+
+    def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
+        self.trace = trace
+        self.primal = primal
+        self.tangent = tangent
+
+    @property
+    def aval(self) -> Aval:
+        return aval_of(self.primal)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return shape_of(self.primal)
+
+    @property
+    def dtype(self) -> Any:
+        return aval_of(self.primal).dtype
+
+    def concrete(self, use: str) -> Any:
+        return self.primal.concrete(use) if isinstance(self.primal, Tracer) else self.primal
+
+    def describe(self) -> str:
+        if isinstance(self.primal, Tracer):
+            return self.primal.describe()
+        return f"this is a value of type {self.aval} that is being differentiated"
+
+    def __repr__(self) -> str:
+        return f"JVPTracer<{self.aval}>({self.primal!r})"
+
+
+class JVPTrace(Trace):
+    """Applies ``jvp`` rules in ``parent``.
+
+    For reverse mode the parent is a trace that stages what depends on tangents, the rule is ``linearize``, and what
+    carries no tangent goes straight to ``base``, the trace around both.
+    """
+
+    def __init__(self, parent: Trace, base: Trace | None = None) -> None:
+        self.parent = parent
+        self.base = base or parent
+        self.linearizes = base is not None
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        primals = []
+        tangents = []
+        live = False
+        for x in args:
+            if type(x) is JVPTracer and x.trace is self:
+                # Rules take typed operands: a Python scalar that is differentiated goes as a NumPy one.
+                p = x.primal
+                primals.append(np.asarray(p)[()] if type(p) in _PYTHON else p)
+                tangents.append(x.tangent)
+                live = True
+            else:
+                primals.append(x)
+                tangents.append(None)
+        if not live:
+            return run_under(self.base, primitive, args, params)
+        _state.trace = self.parent  # type: ignore[assignment]
+        try:
+            rule = primitive.linearize if self.linearizes else primitive.jvp
+            outs, touts = rule(primals, tangents, **params)
+        finally:
+            _state.trace = self
+        if primitive.multiple:
+            return [
+                y if t is None else JVPTracer(self, y, t) for y, t in zip(outs, touts or [None] * len(outs), strict=True)
+            ]
+        return outs if touts is None else JVPTracer(self, outs, touts)
+
+    def split(self, x: Any) -> tuple[Any, Any]:
+        """The primal and the tangent of a result."""
+        return (x.primal, x.tangent) if type(x) is JVPTracer and x.trace is self else (x, None)
+
+
+def jvp(fun: Flat, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The results of a flat function and their tangents (None is zero), for tangents that may be None."""
+    trace = JVPTrace(current_trace())
+    inputs = [p if t is None else JVPTracer(trace, p, t) for p, t in zip(primals, tangents, strict=True)]
+    try:
+        with set_trace(trace):
+            outs = fun(*inputs)
+    finally:
+        trace.ended = True
+    pairs = [trace.split(y) for y in outs]
+    return [y for y, _ in pairs], [t for _, t in pairs]
+
+
+def jvp_jaxpr(
+    jaxpr: Jaxpr, live: Sequence[bool], keep: Sequence[bool] | None = None
+) -> tuple[Jaxpr, tuple[bool, ...]]:
+    """The jaxpr (primals, live tangents) -> (results, live tangents of results), and which results have a tangent.
+
+    ``live`` says which inputs have a tangent; results marked in ``keep`` get one even if it is zero.
+    """
+    key = ("jvp", tuple(live), tuple(keep or ()))
+    if key not in jaxpr.memo:
+        live_out: list[bool] = []
+
+        def fun(*args: Any) -> list[Any]:
+            primals, given = args[: len(live)], iter(args[len(live) :])
+            outs, touts = jvp(
+                lambda *xs: eval_jaxpr(jaxpr, *xs), primals, [next(given) if is_live else None for is_live in live]
+            )
+            wanted = keep or [False] * len(outs)
+            touts = [
+                instantiate(t, y) if k and is_inexact(aval_of(y).dtype) else t
+                for t, y, k in zip(touts, outs, wanted, strict=True)
+            ]
+            live_out[:] = [t is not None for t in touts]
+            return [*outs, *(t for t in touts if t is not None)]
+
+        avals = [a.strong() for a in jaxpr.in_avals]
+        tangents = [a for a, is_live in zip(avals, live, strict=True) if is_live]
+        with set_trace(EVAL):
+            jaxpr.memo[key] = stage(fun, [*avals, *tangents], f"jvp_{jaxpr.name}"), tuple(live_out)
+    return jaxpr.memo[key]  # type: ignore[no-any-return]
+
