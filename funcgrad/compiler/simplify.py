@@ -1,0 +1,46 @@
+"""The passes from jaxpr to jaxpr, in their order.
+
+Each takes and gives a jaxpr of the same type and the same values, in time linear in the program, and keeps the user's
+line of every equation. The bodies of control flow are simplified first, once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from ..core.ir import Eqn, Jaxpr
+from .dce import eliminate_dead_code
+from .inline import inline_calls
+from .rewrite import rewrite
+
+__all__ = ["simplify"]
+
+
+def simplify(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
+    """A smaller program of the same meaning, in primitives that are ``known`` to a back end and control flow."""
+    key = ("simplified", id(known))
+    found = jaxpr.memo.get(key)
+    if found is None:
+        found = inline_calls(jaxpr, known)
+        found = _simplify_bodies(found, known)
+        found = eliminate_dead_code(rewrite(eliminate_dead_code(found)))
+        jaxpr.memo[key] = found
+    return found
+
+
+def _simplify_bodies(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
+    """The program with the bodies of its loops and branches simplified."""
+    if not any(e.primitive.control for e in jaxpr.eqns):
+        return jaxpr
+    eqns: list[Eqn] = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.control:
+            params = dict(eqn.params)
+            for name, value in params.items():
+                if isinstance(value, Jaxpr):
+                    params[name] = simplify(value, known)
+                elif isinstance(value, tuple) and any(isinstance(v, Jaxpr) for v in value):
+                    params[name] = tuple(simplify(v, known) if isinstance(v, Jaxpr) else v for v in value)
+            eqn = eqn.replace(params=params)
+        eqns.append(eqn)
+    return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
