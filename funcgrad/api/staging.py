@@ -1,0 +1,547 @@
+"""``jit``, and looking at what it traces: a function becomes a program.
+
+A call is looked up by the structure of its arguments, the types of their leaves, the values of static arguments and the
+back end. Leaves that are no arrays (strings, functions) are static by themselves. On a miss the function is traced, once;
+under another transform the call becomes one equation, which is transformed as a whole and never traced again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import tree
+from ..core.backend import _default, backend_of, get_backend
+from ..core.config import config
+from ..core.errors import OperandTypeError, StaticArgumentError
+from ..core.ir import Jaxpr
+from ..core.printer import print_jaxpr
+from ..core.trace import EVAL, Tracer, _state, eval_jaxpr, stage
+from ..core.types import Aval, aval_of, is_array_like
+from ..transforms.batching import axis_environment
+from ..transforms.call import call
+from ..transforms.reverse import LinearTrace, hoist
+from ._function import (
+    FlatFunction,
+    Transformed,
+    argument_names,
+    argument_paths,
+    as_tuple,
+    checked_leaves,
+    function_name,
+    owned,
+    quiet,
+    typed,
+)
+
+__all__ = ["CacheInfo", "Compiled", "Lowered", "ShapeDtypeStruct", "Traced", "eval_shape", "jit", "make_jaxpr"]
+
+_log = logging.getLogger("funcgrad")
+
+
+class ShapeDtypeStruct:
+    """A shape and a dtype that stand for an array, where only its type matters.
+
+    >>> ShapeDtypeStruct((2, 3), "float32")
+    ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+    """
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.aval.size
+
+    @property
+    def aval(self) -> Aval:
+        return Aval(self.shape, self.dtype)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShapeDtypeStruct) and self.aval == other.aval
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name})"
+
+
+class CacheInfo(NamedTuple):
+    """How often a jitted function found a program, how often it had to trace, and how many programs it keeps."""
+
+    hits: int
+    misses: int
+    currsize: int
+
+
+class _Entry:
+    """A traced call: the jaxpr, where its leaves are in the arguments, and the compiled program."""
+
+    __slots__ = ("consts", "dynamic", "hoisted", "jaxpr", "out_tree", "program", "single")
+
+    def __init__(self, jaxpr: Jaxpr, out_tree: Any, dynamic: list[int] | None) -> None:
+        self.jaxpr = jaxpr
+        self.out_tree = out_tree
+        self.dynamic = dynamic
+        self.hoisted, self.consts = hoist(jaxpr)
+        self.program: Callable[..., Any] | None = None
+        self.single = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
+
+
+def _signature(x: Any) -> Any:
+    """The part of the key that belongs to a leaf: its type, or for a leaf that is no array its value."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.shape, x.dtype
+    if type(x) in (bool, int, float, complex):
+        return type(x)
+    if isinstance(x, Tracer):
+        aval = x.aval
+        return (aval.shape, aval.dtype) if not aval.weak else {"i": int, "f": float, "c": complex}[aval.dtype.kind]
+    if is_array_like(x):
+        return tuple(x.shape), np.dtype(x.dtype)
+    return _Static(x)
+
+
+class _Static:
+    """A leaf that is no array, compared by value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and type(self.value) is type(other.value) and bool(self.value == other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class jit(Transformed):
+    """``fun`` as a compiled program.
+
+    ``static_argnums``, ``static_argnames``: arguments that are part of the program, hashable; a new value makes a new
+    program. ``donate_argnums``, ``donate_argnames``: arguments that the caller will not use again: a permission to reuse
+    their memory, which a back end may take up. ``inline``: within a larger program, leave no call but the equations.
+
+    The function is traced with the types of its arguments: Python runs once, and `if` on an argument raises
+    ConcretizationError. Arrays that it closes over are read at each call. Results equal those of ``fun`` in value, dtype,
+    shape and structure, a Python scalar included.
+
+    >>> f = jit(lambda x, y: x * y + 1)
+    >>> f(2.0, 3.0)
+    7.0
+    >>> f.cache_info()
+    CacheInfo(hits=0, misses=1, currsize=1)
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: int | Sequence[int] | None = None,
+        static_argnames: str | Sequence[str] | None = None,
+        donate_argnums: int | Sequence[int] | None = None,
+        donate_argnames: str | Sequence[str] | None = None,
+        inline: bool = False,
+    ) -> None:
+        super().__init__(fun)
+        self.static_argnums = as_tuple(static_argnums)
+        self.static_argnames = as_tuple(static_argnames)
+        self.donate_argnums = as_tuple(donate_argnums)
+        self.donate_argnames = as_tuple(donate_argnames)
+        self.inline = inline
+        self._static_nums, self._static_names = self._resolve_static()
+        self._has_static = bool(self._static_nums or self._static_names)
+        self._entries: dict[Any, _Entry] = {}
+        self._lock = threading.RLock()
+        self._misses = 0
+        self._hits = 0
+        self._why: list[str] = []
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("fun", "static_argnums", "static_argnames", "donate_argnums", "donate_argnames", "inline")
+        return {name: getattr(self, name) for name in names}
+
+    def _resolve_static(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Static positions and names, each completed by the other through the signature."""
+        nums, names = list(self.static_argnums), list(self.static_argnames)
+        if not nums and not names:
+            return (), ()
+        try:
+            parameters = list(inspect.signature(self.fun).parameters.values())
+        except (ValueError, TypeError):
+            return tuple(nums), tuple(names)
+        positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        known = {p.name for p in parameters}
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        for name in self.static_argnames:
+            if name not in known and not open_ended:
+                raise StaticArgumentError(
+                    f"jit: static_argnames names {name!r}, which is no argument of {function_name(self.fun)}; "
+                    f"it has {', '.join(known)}"
+                )
+            if name in positional:
+                nums.append(positional.index(name))
+        for i in self.static_argnums:
+            j = i + len(positional) if i < 0 else i
+            if j < len(positional):
+                names.append(positional[j])
+        return tuple(dict.fromkeys(nums)), tuple(dict.fromkeys(names))
+
+    # Calling ---------------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _state.trace is not EVAL:
+            return self._call_traced(args, kwargs)
+        key, leaves = self._key(args, kwargs)
+        try:
+            entry = self._entries.get(key)
+        except TypeError as error:
+            raise self._unhashable(args, kwargs, error) from None
+        if entry is None:
+            entry = self._trace(key, args, kwargs)
+        else:
+            self._hits += 1
+        if entry.dynamic is not None:
+            leaves = [leaves[i] for i in entry.dynamic]
+        program = entry.program
+        if program is None or config.debug_nans:
+            program = self._program(entry, leaves)
+        outs = program(*leaves)
+        return outs[0] if entry.single else entry.out_tree.unflatten(outs)
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """The key of a call, and the leaves of its arguments that are not static."""
+        static: Any = None
+        if self._has_static:
+            args, kwargs, static = self._without_static(args, kwargs)
+        for x in args:
+            if type(x) is not np.ndarray:
+                break
+        else:
+            if not kwargs:
+                # Arrays only: nothing to flatten.
+                return (static, _default.name, *[(x.shape, x.dtype) for x in args]), list(args)
+        leaves, treedef = tree.flatten((args, kwargs))
+        signature = [(x.shape, x.dtype) if type(x) is np.ndarray else _signature(x) for x in leaves]
+        return (treedef, static, _default.name, *signature), leaves
+
+    def _without_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+        nums = {i % len(args) if -len(args) <= i < 0 else i for i in self._static_nums}
+        statics = [(i, args[i]) for i in sorted(nums) if 0 <= i < len(args)]
+        named = [(n, kwargs[n]) for n in sorted(self._static_names) if n in kwargs]
+        for name, value in [*statics, *named]:
+            if isinstance(value, (np.ndarray, Tracer)):
+                called = argument_names(self.fun, len(args))[name] if isinstance(name, int) else name
+                raise StaticArgumentError(
+                    f"jit: the static argument {called} of {function_name(self.fun)} is an array; a static argument is part "
+                    f"of the program and must be hashable: pass a tuple, or make the argument not static"
+                )
+        rest = tuple(x for i, x in enumerate(args) if i not in nums)
+        return (
+            rest,
+            {k: v for k, v in kwargs.items() if k not in self._static_names},
+            tuple((n, type(v), v) for n, v in [*statics, *named]),
+        )
+
+    def _unhashable(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError) -> StaticArgumentError:
+        names = argument_names(self.fun, len(args))
+        given = [*enumerate(args), *kwargs.items()]
+        for place, value in given:
+            if place in self._static_nums or place in self._static_names:
+                try:
+                    hash(value)
+                except TypeError:
+                    called = names[place] if isinstance(place, int) else place
+                    return StaticArgumentError(
+                        f"jit: the static argument {called} of {function_name(self.fun)} has the type "
+                        f"{type(value).__name__}, which cannot be hashed; pass a tuple instead of a list or an array"
+                    )
+        leaves = tree.leaves((args, kwargs))
+        for path, x in zip(argument_paths(self.fun, args, kwargs), leaves, strict=True):
+            if isinstance(_signature(x), _Static):
+                try:
+                    hash(x)
+                except TypeError:
+                    return StaticArgumentError(
+                        f"jit: {path} is of type {type(x).__name__}, which is neither an array nor hashable; "
+                        f"pass an array, or register the type as a pytree"
+                    )
+        return StaticArgumentError(f"jit of {function_name(self.fun)}: {error}")
+
+    def _program(self, entry: _Entry, leaves: Sequence[Any]) -> Callable[..., Any]:
+        if config.debug_nans:
+            # Equation by equation, so that the first that goes wrong is found.
+            def interpreted(*args: Any) -> list[Any]:
+                with quiet():
+                    return owned(eval_jaxpr(entry.jaxpr, *[typed(x) for x in args]), [*args, *entry.consts])
+
+            return interpreted
+        backend = backend_of([*leaves, *entry.consts])
+        program = backend.compile(entry.jaxpr)
+        entry.program = getattr(program, "call", program)
+        return entry.program
+
+    def _call_traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call under another transform: one equation."""
+        if isinstance(_state.trace, LinearTrace):
+            # A custom rule at work: what is linear and what is not comes apart equation by equation.
+            return self.fun(*args, **kwargs)
+        key, leaves = self._key(args, kwargs)
+        environment = axis_environment()
+        if environment:
+            key = (*key, environment)
+        try:
+            entry = self._entries.get(key)
+        except TypeError as error:
+            raise self._unhashable(args, kwargs, error) from None
+        if entry is None:
+            entry = self._trace(key, args, kwargs)
+        else:
+            self._hits += 1
+        if entry.dynamic is not None:
+            leaves = [leaves[i] for i in entry.dynamic]
+        operands = [*entry.consts, *[typed(x) for x in leaves]]
+        if self.inline:
+            outs = eval_jaxpr(entry.hoisted, *operands)
+        else:
+            outs = call(*operands, jaxpr=entry.hoisted, name=function_name(self.fun))
+        return entry.out_tree.unflatten(outs)
+
+    # Tracing ---------------------------------------------------------------------------------------------------------
+
+    def _trace(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Entry:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                return entry
+            why = self._explain(key, args, kwargs)
+            self._why.append(why)
+            if config.explain_retraces:
+                _log.warning("%s", why)
+            self._misses += 1
+            entry = self._stage(args, kwargs)
+            if not any(isinstance(c, Tracer) for c in entry.consts):
+                # What closes over a tracer belongs to one call of an outer transform only.
+                self._entries[key] = entry
+            return entry
+
+    def _stage(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Entry:
+        names = argument_names(self.fun, len(args))
+        nums = {i % len(args) if -len(args) <= i < 0 else i for i in self._static_nums}
+        fixed_kwargs = {k: v for k, v in kwargs.items() if k in self._static_names}
+        free_kwargs = {k: v for k, v in kwargs.items() if k not in self._static_names}
+        free_args = tuple(x for i, x in enumerate(args) if i not in nums)
+        leaves, in_tree = tree.flatten((free_args, free_kwargs))
+        free_names = [n for i, n in enumerate(names) if i not in nums]
+        paths = [
+            n + tree.keystr(p)
+            for n, v in [*zip(free_names, free_args, strict=True), *sorted(free_kwargs.items())]
+            for p, _ in tree.leaves_with_path(v)
+        ]
+        dynamic = [i for i, x in enumerate(leaves) if not isinstance(_signature(x), _Static)]
+
+        def fun(*free: Any, **free_kwargs: Any) -> Any:
+            rest = iter(free)
+            full = [args[i] if i in nums else next(rest) for i in range(len(args))]
+            return self.fun(*full, **free_kwargs, **fixed_kwargs)
+
+        flat = FlatFunction(fun, in_tree)
+
+        def of_arrays(*arrays: Any) -> list[Any]:
+            full = list(leaves)
+            for i, x in zip(dynamic, arrays, strict=True):
+                full[i] = x
+            outs = flat(*full)
+            out_paths = [tree.keystr(p) for p, _ in tree.leaves_with_path(flat.out_tree.unflatten(outs))]
+            checked_leaves(f"jit: the result of {function_name(self.fun)}", outs, out_paths)
+            return outs
+
+        avals = [aval_of(leaves[i]) for i in dynamic]
+        with quiet():
+            jaxpr = stage(of_arrays, avals, function_name(self.fun), [paths[i] for i in dynamic])
+        return _Entry(jaxpr, flat.out_tree, dynamic if len(dynamic) < len(leaves) else None)
+
+    def _explain(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Why a call is traced: what differs from the program that is most like it."""
+        name = function_name(self.fun)
+        if not self._entries:
+            return f"{name}: traced for the first time"
+        head = 3 if not isinstance(key[0], (tuple, type(None))) else 2
+        alike = [k for k in self._entries if len(k) == len(key) and k[:head] == key[:head]]
+        if not alike:
+            same = [k for k in self._entries if len(k) == len(key)]
+            what = "a static argument or the back end" if same else "the structure of the arguments"
+            return f"{name}: traced again because {what} is new"
+        best = min(alike, key=lambda k: sum(a != b for a, b in zip(k, key, strict=True)))
+        paths = argument_paths(self.fun, args, kwargs)
+        if len(paths) != len(key) - head:
+            paths = [f"leaf {i}" for i in range(len(key) - head)]
+        changes = [
+            f"{path} is {_described(b)}, not {_described(a)}"
+            for path, a, b in zip(paths, best[head:], key[head:], strict=False)
+            if a != b
+        ]
+        return f"{name}: traced again because {'; '.join(changes)}"
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """The traced program for arguments of these types; ShapeDtypeStruct will do for arrays."""
+        entry = self._stage(args, kwargs)
+        return Traced(entry, self)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program for arguments of these types, ready to compile; short for ``trace(...).lower()``."""
+        return self.trace(*args, **kwargs).lower()
+
+    def cache_info(self) -> CacheInfo:
+        """How often a program was found, and made."""
+        return CacheInfo(self._hits, self._misses, len(self._entries))
+
+    def cache_clear(self) -> None:
+        """Forget all programs."""
+        self._entries.clear()
+        self._why.clear()
+        self._hits = self._misses = 0
+
+    def explain_retraces(self) -> list[str]:
+        """For each time the function was traced, the reason.
+
+        >>> f = jit(lambda x: x + 1)
+        >>> f(1), f(1.0)
+        (2, 2.0)
+        >>> f.explain_retraces()[1]
+        '<lambda>: traced again because x is a Python float, not a Python int'
+        """
+        return list(self._why)
+
+
+def _described(signature: Any) -> str:
+    if isinstance(signature, type):
+        return f"a Python {signature.__name__}"
+    if isinstance(signature, _Static):
+        return f"the static value {signature.value!r}"
+    return repr(Aval(*signature))
+
+
+class Traced:
+    """A traced function: ``jaxpr``, and the structure of its result. The next stage is :meth:`lower`."""
+
+    def __init__(self, entry: _Entry, owner: jit) -> None:
+        self._entry = entry
+        self._owner = owner
+        self.jaxpr = entry.jaxpr
+        self.out_tree = entry.out_tree
+
+    @property
+    def out_info(self) -> Any:
+        """The result's tree, with the shape and dtype of each leaf."""
+        return self.out_tree.unflatten([ShapeDtypeStruct(a.shape, a.dtype) for a in self.jaxpr.out_avals])
+
+    def lower(self) -> Lowered:
+        """The program, ready to compile for the current back end."""
+        return Lowered(self._entry, self._owner)
+
+    def __str__(self) -> str:
+        return print_jaxpr(self.jaxpr)
+
+
+class Lowered:
+    """A program for a back end. ``as_text`` shows it; the next stage is :meth:`compile`."""
+
+    def __init__(self, entry: _Entry, owner: jit) -> None:
+        self._entry = entry
+        self._owner = owner
+        self._program = get_backend(_default.name).compile(entry.jaxpr)
+
+    def as_text(self, stage: str = "source") -> str:
+        """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` as the compiler left it, or ``"source"``.
+
+        Raises OperandTypeError for another stage, or one that the back end has not.
+        """
+        if stage == "jaxpr":
+            return print_jaxpr(self._entry.jaxpr, source=True)
+        if stage == "simplified" and hasattr(self._program, "jaxpr"):
+            return print_jaxpr(self._program.jaxpr, source=True)
+        if stage == "source" and hasattr(self._program, "source"):
+            return str(self._program.source)
+        raise OperandTypeError(f"there is no stage {stage!r} here; there are 'jaxpr', 'simplified' and 'source'")
+
+    def compile(self) -> Compiled:
+        """The callable program."""
+        return Compiled(self._entry, self._program, self._owner)
+
+
+class Compiled:
+    """A compiled program: a function of arguments of the types it was made for. It never traces."""
+
+    def __init__(self, entry: _Entry, program: Any, owner: jit) -> None:
+        self._entry = entry
+        self._program = program
+        self._owner = owner
+
+    def as_text(self) -> str:
+        """The source that runs."""
+        return str(getattr(self._program, "source", self._entry.jaxpr))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program. Raises OperandTypeError for arguments of other types."""
+        _, leaves = self._owner._key(args, kwargs)
+        if self._entry.dynamic is not None:
+            leaves = [leaves[i] for i in self._entry.dynamic]
+        found, wanted = [aval_of(x) for x in leaves], self._entry.jaxpr.in_avals
+        if found != wanted:
+            raise OperandTypeError(f"this program was compiled for arguments {wanted}, and called with {found}")
+        return self._entry.out_tree.unflatten(self._program(*leaves))
+
+
+class make_jaxpr(Transformed):
+    """The function that returns the jaxpr of ``fun`` for given arguments instead of its result.
+
+    ``static_argnums`` as of :class:`jit`. With ``return_shape`` it also returns the tree of result types.
+
+    >>> import numpy as np
+    >>> make_jaxpr(lambda x: 2.0 * x)(np.ones(3))
+    { lambda a:f64[3] . let b:f64[3] = mul 2.0:f64[] a in (b,) }
+    """
+
+    def __init__(
+        self, fun: Callable[..., Any], static_argnums: int | Sequence[int] = (), return_shape: bool = False
+    ) -> None:
+        super().__init__(fun)
+        self.static_argnums = static_argnums
+        self.return_shape = return_shape
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("fun", "static_argnums", "return_shape")}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        traced = jit(self.fun, static_argnums=self.static_argnums).trace(*args, **kwargs)
+        return (traced.jaxpr, traced.out_info) if self.return_shape else traced.jaxpr
+
+
+def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The shapes and dtypes that ``fun(*args, **kwargs)`` would have, without computing anything.
+
+    >>> import funcgrad.numpy as fnp
+    >>> eval_shape(fnp.dot, ShapeDtypeStruct((2, 3), "float32"), ShapeDtypeStruct((3,), "float32"))
+    ShapeDtypeStruct(shape=(2,), dtype=float32)
+    """
+    return jit(fun).trace(*args, **kwargs).out_info
