@@ -1,0 +1,157 @@
+"""Results as a table for the terminal and as JSON: times, ratios, targets, verdicts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+from cases import SMALLER, Case, Target
+from libraries import OURS, Library
+from timing import Timing
+
+MET, MISSED, FAILED, UNKNOWN = "met", "MISSED", "FAILED", "-"
+
+
+def duration(seconds: float) -> str:
+    """Three significant digits and a unit: `12.3 us`."""
+    for unit, scale in (("us", 1e-6), ("ms", 1e-3)):
+        if seconds < 999.5 * scale:
+            return f"{seconds / scale:#.3g} {unit}".replace(". ", " ")
+    return f"{seconds:#.3g} s".replace(". ", " ")
+
+
+def leaves(value: Any) -> list[np.ndarray]:
+    """The arrays of dicts (by sorted key) and tuples, as NumPy arrays."""
+    if isinstance(value, dict):
+        return [leaf for key in sorted(value) for leaf in leaves(value[key])]
+    if isinstance(value, tuple):
+        return [leaf for item in value for leaf in leaves(item)]
+    return [np.asarray(value)]
+
+
+def disagreement(case: Case, timings: dict[str, Timing]) -> str | None:
+    """Why the results of the libraries of a case differ, or None: the time of a wrong answer means nothing."""
+    known = {name: timing for name, timing in timings.items() if timing.samples and name != SMALLER}
+    if case.rtol is None or len(known) < 2:
+        return None
+    reference, *others = reversed(known)
+    expected = leaves(known[reference].value)
+    for name in others:
+        found = leaves(known[name].value)
+        if len(found) != len(expected):
+            return f"{name} returns {len(found)} arrays, {reference} {len(expected)}"
+        for mine, theirs in zip(found, expected, strict=True):
+            scale = float(np.max(np.abs(theirs), initial=0.0))
+            if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+                return f"{name} returns {mine.dtype}{mine.shape}, {reference} {theirs.dtype}{theirs.shape}"
+            if not np.allclose(mine, theirs, rtol=case.rtol, atol=case.rtol * scale):
+                return f"{name} and {reference} differ by up to {float(np.max(np.abs(mine - theirs))):.3g}"
+    return None
+
+
+def target_text(target: Target) -> str:
+    """The target in words."""
+    if target.limit is None:
+        return "completes"
+    if target.of is None:
+        return f"<= {duration(target.limit)}"
+    return f"<= {target.limit:g} x {target.of}"
+
+
+def ratio(timings: dict[str, Timing], of: str) -> float | None:
+    """Our time over that of `of`, where both are there."""
+    ours, theirs = (timings[name].seconds if name in timings else None for name in (OURS, of))
+    return None if ours is None or theirs is None else ours / theirs
+
+
+def verdict(case: Case, timings: dict[str, Timing]) -> str:
+    """`met`, `MISSED`, `FAILED` (ours raised, or results differ), or `-` where what to compare with is missing."""
+    ours = timings.get(OURS)
+    if ours is None:
+        return UNKNOWN
+    if ours.error or ours.seconds is None or disagreement(case, timings):
+        return FAILED
+    if case.target.limit is None:
+        return MET
+    measured = ours.seconds if case.target.of is None else ratio(timings, case.target.of)
+    return UNKNOWN if measured is None else MET if measured <= case.target.limit else MISSED
+
+
+def environment(libraries: dict[str, Library], missing: dict[str, str]) -> dict[str, Any]:
+    """What the numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "openblas_threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+        "versions": {name: library.version for name, library in libraries.items()},
+        "missing": missing,
+    }
+
+
+def header(environment: dict[str, Any]) -> str:
+    """The environment in a few lines."""
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    lines = [
+        f"Python {environment['python']}; {versions}",
+        f"{environment['processors']} processors, load {environment['load']}, "
+        f"OpenBLAS threads {environment['openblas_threads']}",
+    ]
+    return "\n".join(lines + [f"not there: {name} ({reason})" for name, reason in environment["missing"].items()])
+
+
+def record(case: Case, timings: dict[str, Timing]) -> dict[str, Any]:
+    """One case as JSON holds it; times are in seconds."""
+    return {
+        "name": case.name,
+        "what": case.what,
+        "kind": case.kind,
+        "seconds": {name: timing.seconds for name, timing in timings.items()},
+        "quartiles": {
+            name: np.quantile(timing.samples, (0.25, 0.75)).tolist()
+            for name, timing in timings.items()
+            if timing.samples
+        },
+        "samples": {name: len(timing.samples) for name, timing in timings.items()},
+        "ratios": {name: ratio(timings, name) for name in timings if name != OURS},
+        "target": {"limit": case.target.limit, "of": case.target.of},
+        "verdict": verdict(case, timings),
+        "errors": {name: timing.error for name, timing in timings.items() if timing.error},
+        "disagreement": disagreement(case, timings),
+    }
+
+
+def cell(timings: dict[str, Timing], name: str) -> str:
+    """A time, with ours over it in brackets for a peer: `26.0 us (0.41)`."""
+    timing = timings.get(name)
+    if timing is None:
+        return "-"
+    if timing.seconds is None:
+        return "failed"
+    over = ratio(timings, name)
+    return duration(timing.seconds) + ("" if name == OURS or over is None else f" ({over:.2g})")
+
+
+def table(results: list[tuple[Case, dict[str, Timing]]], columns: tuple[str, ...]) -> str:
+    """The table: a row a case, a column a library, then the target and the verdict."""
+    rows = [("case", *columns, "target", "verdict")]
+    notes = []
+    for case, timings in results:
+        target = target_text(case.target)
+        if case.target.of == SMALLER:
+            over, base = ratio(timings, SMALLER), timings.get(SMALLER)
+            target += f" ({over:.3g} x {duration(base.seconds)})" if over and base and base.seconds else ""
+        rows.append((case.name, *(cell(timings, name) for name in columns), target, verdict(case, timings)))
+        notes += [f"{case.name}: {name} failed: {timing.error}" for name, timing in timings.items() if timing.error]
+        if difference := disagreement(case, timings):
+            notes.append(f"{case.name}: {difference}")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.insert(1, "-" * len(max(lines, key=len)))
+    lines += ["", "In brackets: the time of funcgrad over that of the peer (below 1, funcgrad is faster)."]
+    lines += [f"{case.name}: {case.what}" for case, _ in results]
+    return "\n".join(lines + ([""] + notes if notes else []))

@@ -1,0 +1,76 @@
+"""funcgrad: composable transformations of plain Python functions over plain arrays.
+
+    import funcgrad as fg
+    import funcgrad.numpy as fnp
+
+``fg.grad``, ``fg.vmap``, ``fg.jit`` and the others take a function and return one; they nest in any order. Arrays go in
+and come out as ``numpy.ndarray``. The names and arguments are those of JAX.
+"""
+
+from . import errors, extend, lax, numpy, optim, testing, tree
+from .api.custom import checkpoint, checkpoint_policies, closure_convert, custom_jvp, custom_vjp, remat
+from .api.derivatives import (
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linear_transpose,
+    linearize,
+    value_and_grad,
+    vjp,
+)
+from .api.mapping import vmap
+from .api.ravel import ravel_pytree
+from .api.source import to_source
+from .api.staging import ShapeDtypeStruct, eval_shape, jit, make_jaxpr
+from .callbacks import debug, pure_callback
+from .core.backend import backends, use_backend
+from .core.config import config
+from .core.types import float0
+from .numpy._at import at
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ShapeDtypeStruct",
+    "at",
+    "backends",
+    "checkpoint",
+    "checkpoint_policies",
+    "closure_convert",
+    "config",
+    "custom_jvp",
+    "custom_vjp",
+    "debug",
+    "errors",
+    "eval_shape",
+    "extend",
+    "float0",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "lax",
+    "linear_transpose",
+    "linearize",
+    "make_jaxpr",
+    "numpy",
+    "optim",
+    "pure_callback",
+    "ravel_pytree",
+    "remat",
+    "testing",
+    "to_source",
+    "tree",
+    "use_backend",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

@@ -1,0 +1,328 @@
+"""What makes a tracer look like an array: operators, properties, methods, and NumPy's two protocols.
+
+The operators are the ufuncs; between two Python scalars they give a Python scalar (a weak result), as Python does. The
+methods are the functions of this package with the tracer as their first argument. Plain NumPy functions come here
+through ``__array_ufunc__`` and ``__array_function__`` and are answered by the function of the same name.
+
+Importing this module installs all of it on :class:`~funcgrad.core.trace.Tracer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .. import primitives as p
+from ..core.errors import InPlaceError, MissingRuleError
+from ..core.trace import Tracer
+from ..core.types import is_array_like
+from . import _calculus, _creation, _indexing, _joining, _linear, _padding, _reductions, _shape, _sorting, _ufuncs
+from ._promote import INDEX, is_weak
+
+__all__ = ["SURFACE"]
+
+_MODULES = (_ufuncs, _reductions, _creation, _shape, _joining, _padding, _indexing, _linear, _sorting, _calculus)
+
+#: The functions of this package by NumPy's qualified name, ``linalg.norm`` for one in a submodule.
+SURFACE: dict[str, Callable[..., Any]] = {
+    **{name: getattr(module, name) for module in _MODULES for name in module.__all__},
+}
+
+
+# Operators ------------------------------------------------------------------------------------------------------------
+
+_KNOWN = frozenset({bool, int, float, complex, np.ndarray, list, tuple, *np.sctypeDict.values()})
+
+
+def _takes(x: Any) -> bool:
+    """Whether an operator of arrays takes ``x``; anything else gets to answer by its own reflected operator."""
+    return type(x) in _KNOWN or isinstance(x, Tracer) or is_array_like(x)
+
+
+def _weak_result(y: Any) -> Any:
+    """The result of an operator between Python scalars: a Python scalar, unless it is a truth value."""
+    if isinstance(y, tuple):
+        return tuple(map(_weak_result, y))
+    dtype = y.dtype
+    return p.convert(y, dtype=dtype, weak=True) if dtype.kind in "ifc" else y
+
+
+def _binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The operator and its reflected form."""
+
+    def forward(self: Tracer, other: Any) -> Any:
+        if not _takes(other):
+            return NotImplemented
+        y = ufunc.traced(self, other)
+        return _weak_result(y) if self.aval.weak and is_weak(other) else y
+
+    def reflected(self: Tracer, other: Any) -> Any:
+        if not _takes(other):
+            return NotImplemented
+        y = ufunc.traced(other, self)
+        return _weak_result(y) if self.aval.weak and is_weak(other) else y
+
+    return forward, reflected
+
+
+def _unary(ufunc: Any) -> Callable[..., Any]:
+    def operator(self: Tracer) -> Any:
+        y = ufunc.traced(self)
+        return _weak_result(y) if self.aval.weak else y
+
+    return operator
+
+
+_BINARY = {
+    "add": _ufuncs.add,
+    "sub": _ufuncs.subtract,
+    "mul": _ufuncs.multiply,
+    "truediv": _ufuncs.divide,
+    "floordiv": _ufuncs.floor_divide,
+    "mod": _ufuncs.remainder,
+    "divmod": _ufuncs.divmod,
+    "and": _ufuncs.bitwise_and,
+    "or": _ufuncs.bitwise_or,
+    "xor": _ufuncs.bitwise_xor,
+    "lshift": _ufuncs.left_shift,
+    "rshift": _ufuncs.right_shift,
+}
+_COMPARISONS = {
+    "eq": _ufuncs.equal,
+    "ne": _ufuncs.not_equal,
+    "lt": _ufuncs.less,
+    "le": _ufuncs.less_equal,
+    "gt": _ufuncs.greater,
+    "ge": _ufuncs.greater_equal,
+}
+_UNARY = {
+    "neg": _ufuncs.negative,
+    "pos": _ufuncs.positive,
+    "abs": _ufuncs.absolute,
+    "invert": _ufuncs.invert,
+}
+
+_power, _reflected_power = _binary(_ufuncs.power)
+
+
+def _pow(self: Tracer, exponent: Any, modulus: Any = None) -> Any:
+    """``x ** y``: the square root for an exponent of 0.5, as NumPy's operator, and Python's rule for its integers."""
+    if modulus is not None:
+        return NotImplemented
+    if type(exponent) is float and exponent == 0.5 and self.aval.dtype.kind in "fc":
+        return _unary(_ufuncs.sqrt)(self)
+    if type(exponent) is int and exponent < 0 and self.aval.weak and self.aval.dtype.kind == "i":
+        return _power(p.convert(self, dtype=np.dtype(float), weak=True), exponent)
+    return _power(self, exponent)
+
+
+def _matmul(self: Tracer, other: Any) -> Any:
+    return _linear.matmul(self, other) if _takes(other) else NotImplemented
+
+
+def _reflected_matmul(self: Tracer, other: Any) -> Any:
+    return _linear.matmul(other, self) if _takes(other) else NotImplemented
+
+
+def _to_integer(rounding: Any) -> Callable[[Tracer], Any]:
+    """``math.floor`` and its kin: an integer, as of a NumPy scalar."""
+
+    def operator(self: Tracer) -> Any:
+        if self.ndim:
+            raise TypeError(
+                "only a value of rank 0 can become an integer; use fnp.floor, fnp.ceil, fnp.trunc or fnp.round"
+            )
+        return p.convert(rounding(self), dtype=INDEX, weak=self.aval.weak)
+
+    return operator
+
+
+def _round(self: Tracer, ndigits: int | None = None) -> Any:
+    if ndigits is None and self.ndim == 0:
+        return _to_integer(_ufuncs.round)(self)
+    y = _ufuncs.round(self, ndigits or 0)
+    return _weak_result(y) if self.aval.weak else y
+
+
+def _iter(self: Tracer) -> Iterator[Any]:
+    if not self.ndim:
+        raise TypeError("iteration over a 0-d array")
+    return (_indexing.getitem(self, i) for i in range(self.shape[0]))
+
+
+def _contains(self: Tracer, value: Any) -> bool:
+    return bool(_reductions.any(_ufuncs.equal(self, value)))
+
+
+def _format(self: Tracer, spec: str) -> str:
+    return format(self.concrete("formatting with a format specification"), spec) if spec else str(self)
+
+
+# Methods --------------------------------------------------------------------------------------------------------------
+
+
+def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
+    return _shape.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+
+
+def _transpose(self: Tracer, *axes: Any) -> Any:
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0]
+    return _shape.transpose(self, axes or None)
+
+
+def _flatten(self: Tracer, order: str = "C") -> Any:
+    return _shape.ravel(self, order)
+
+
+def _astype(
+    self: Tracer, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
+    if not np.can_cast(self.dtype, dtype, casting):
+        raise TypeError(
+            f"Cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule {casting!r}"
+        )
+    return _creation.astype(self, dtype)
+
+
+def _copy(self: Tracer, order: str = "C") -> Any:
+    return _creation.copy(self)
+
+
+def _clip(self: Tracer, min: Any = None, max: Any = None, out: Any = None) -> Any:
+    return _ufuncs.clip(self, min, max, out)
+
+
+def _conjugate(self: Tracer) -> Any:
+    return _ufuncs.conjugate(self)
+
+
+def _in_place(name: str, instead: str) -> Callable[..., NoReturn]:
+    """A method of ndarray that changes the array."""
+
+    def method(self: Tracer, *_: Any, **__: Any) -> NoReturn:
+        raise InPlaceError(f"x.{name}() changes an array in place, which a traced value cannot be; write `{instead}`")
+
+    return method
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(_reductions, name) for name in (
+        "all", "any", "argmax", "argmin", "cumprod", "cumsum", "max", "mean", "min", "prod", "std", "sum", "var",
+    )},
+    **{name: getattr(_shape, name) for name in ("diagonal", "ravel", "squeeze", "swapaxes")},
+    **{name: getattr(_indexing, name) for name in ("nonzero", "searchsorted", "take")},
+    "argsort": _sorting.argsort,
+    "astype": _astype,
+    "clip": _clip,
+    "conj": _conjugate,
+    "conjugate": _conjugate,
+    "copy": _copy,
+    "dot": _linear.dot,
+    "fill": _in_place("fill", "x = fnp.full_like(x, value)"),
+    "flatten": _flatten,
+    "partition": _in_place("partition", "x = fnp.sort(x)"),
+    "put": _in_place("put", "x = x.at[i].set(v)"),
+    "repeat": _joining.repeat,
+    "reshape": _reshape,
+    "round": _ufuncs.round,
+    "sort": _in_place("sort", "x = fnp.sort(x)"),
+    "transpose": _transpose,
+}  # fmt: skip
+
+
+def _compress(self: Tracer, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    return _indexing.compress(condition, self, axis, out)
+
+
+def _choose(self: Tracer, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    return _indexing.choose(self, choices, out, mode)
+
+
+_METHODS |= {"choose": _choose, "compress": _compress}
+
+_PROPERTIES: dict[str, Callable[[Tracer], Any]] = {
+    "T": lambda x: _shape.transpose(x),
+    "mT": lambda x: _shape.matrix_transpose(x),
+    "real": lambda x: _ufuncs.real(x),
+    "imag": lambda x: _ufuncs.imag(x),
+    "itemsize": lambda x: x.dtype.itemsize,
+    "nbytes": lambda x: x.size * x.dtype.itemsize,
+    "at": lambda x: _indexing.At(x),
+}
+
+
+# NumPy's protocols ----------------------------------------------------------------------------------------------------
+
+
+def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
+    """``np.sin(x)`` and ``array + x``: the function of this package of the same name."""
+    if out is not None and any(o is not None for o in out):
+        raise InPlaceError(
+            f"np.{ufunc.__name__} was asked to write a traced value into a plain array (out=, or an operator like "
+            f"`a += x`); write `a = a + x`, or `a = fnp.{ufunc.__name__}(...)`"
+        )
+    function = SURFACE.get(ufunc.__name__)
+    if function is None:
+        raise _no_form(f"np.{ufunc.__name__}")
+    if method == "__call__":
+        return function(*inputs, **keywords)
+    if method not in ("reduce", "accumulate", "outer") or not isinstance(function, _ufuncs.Ufunc):
+        raise _no_form(f"np.{ufunc.__name__}.{method}")
+    return getattr(function, method)(*inputs, **keywords)
+
+
+def _array_function(self: Tracer, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """``np.sum(x)`` and ``np.linalg.norm(x)``: the function of this package of the same qualified name."""
+    name = f"{func.__module__}.{func.__name__}".removeprefix("numpy.")
+    function = SURFACE.get(name)
+    if function is None:
+        raise _no_form(f"np.{name}")
+    return function(*args, **kwargs)
+
+
+def _no_form(name: str) -> MissingRuleError:
+    return MissingRuleError(
+        f"{name} was given a traced value, but funcgrad.numpy has no {name.removeprefix('np.')}; write it with "
+        f"functions of funcgrad.numpy, or call it through funcgrad.pure_callback (which has no derivative)"
+    )
+
+
+# Installation ---------------------------------------------------------------------------------------------------------
+
+
+def _install() -> None:
+    found: dict[str, Any] = {}
+    for name, ufunc in _BINARY.items():
+        found[f"__{name}__"], found[f"__r{name}__"] = _binary(ufunc)
+    for name, ufunc in _COMPARISONS.items():
+        # Python reflects comparisons by itself: x < y becomes y > x.
+        found[f"__{name}__"] = _binary(ufunc)[0]
+    for name, ufunc in _UNARY.items():
+        found[f"__{name}__"] = _unary(ufunc)
+    found |= {
+        "__pow__": _pow,
+        "__rpow__": _reflected_power,
+        "__matmul__": _matmul,
+        "__rmatmul__": _reflected_matmul,
+        "__round__": _round,
+        "__floor__": _to_integer(_ufuncs.floor),
+        "__ceil__": _to_integer(_ufuncs.ceil),
+        "__trunc__": _to_integer(_ufuncs.trunc),
+        "__iter__": _iter,
+        "__contains__": _contains,
+        "__format__": _format,
+        "__getitem__": _indexing.getitem,
+        "__array_ufunc__": _array_ufunc,
+        "__array_function__": _array_function,
+        "__array_priority__": 100.0,
+        **_METHODS,
+        **{name: property(get, doc=f"As ``ndarray.{name}``.") for name, get in _PROPERTIES.items()},
+    }
+    for name, value in found.items():
+        setattr(Tracer, name, value)
+
+
+_install()
