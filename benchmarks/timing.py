@@ -112,8 +112,13 @@ SAMPLERS = {"call": call_sampler, "first": first_sampler, "import": import_sampl
 
 
 def interleave(kind: str, makers: Mapping[str, Callable[[], Thunk]], effort: Effort) -> dict[str, Timing]:
-    """Measure `makers` in turns; one that raises ends its own measurement and leaves the reason in `Timing.error`."""
+    """Measure `makers` in turns; one that raises ends its own measurement and leaves the reason in `Timing.error`.
+
+    What is alive beforehand (the modules of all libraries) is frozen meanwhile, so that a collection that falls into the
+    time of one library does not walk the objects of the others.
+    """
     gc.collect()
+    gc.freeze()
     timings = {name: Timing() for name in makers}
     samplers: dict[str, Sampler] = {}
     for name, make in makers.items():
@@ -134,4 +139,5 @@ def interleave(kind: str, makers: Mapping[str, Callable[[], Thunk]], effort: Eff
             except Exception as error:
                 timings[name].error = f"{type(error).__name__}: {error}"
                 spent[name] = float("inf")
+    gc.unfreeze()
     return timings

@@ -61,7 +61,7 @@ def loss(params: Params, images: Any, labels: Any) -> Any:
     Both terms are shifted by the largest score, which changes nothing but keeps ``exp`` from overflowing.
     """
     scores = logits(params, images)
-    scores = scores - fg.lax.stop_gradient(fnp.max(scores, axis=1, keepdims=True))
+    scores = scores - fnp.max(fg.lax.stop_gradient(scores), axis=1, keepdims=True)
     log_normalizer = fnp.log(fnp.sum(fnp.exp(scores), axis=1))
     is_label = labels[:, None] == fnp.arange(CLASSES)
     return fnp.mean(log_normalizer - fnp.sum(fnp.where(is_label, scores, 0), axis=1))
@@ -277,8 +277,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, metavar="DIR", help="a folder with MNIST's IDX files, instead of the built-in 8x8 digits")
     add("--backend", default="numpy", metavar="NAME", help="the back end that runs it")
     add("--epochs", type=positive_int, default=30, metavar="N", help="passes over the training images")
-    add("--batch-size", type=positive_int, default=64, metavar="N", help="images a step")
-    add("--lr", type=positive_float, default=3e-3, metavar="X", help="Adam's learning rate")
+    add("--batch-size", type=positive_int, default=128, metavar="N", help="images a step")
+    add("--lr", type=positive_float, default=5e-3, metavar="X", help="Adam's learning rate")
     add("--hidden", type=positive_int, nargs="+", default=[128], metavar="N", help="sizes of the hidden layers")
     add("--seed", type=seed_int, default=0, metavar="N", help="seed of the initial weights and of the batches")
     add("--show-ir", action="store_true", help="print the IR of the gradient")

@@ -227,6 +227,10 @@ def _difference(first: Any, second: Any, error: Exception) -> str:
     return str(error)
 
 
+#: optree's annotations ask for collections; any class will do.
+_register: Callable[..., Any] = optree.register_pytree_node
+
+
 def register_pytree_node(
     nodetype: type[T],
     flatten_func: Callable[[T], tuple[Iterable[Any], Any]],
@@ -236,7 +240,7 @@ def register_pytree_node(
 
     ``aux`` is static and must be hashable.
     """
-    optree.register_pytree_node(
+    _register(
         nodetype,
         lambda x: (*_pair(flatten_func(x)), None),
         lambda aux, children: unflatten_func(aux, tuple(children)),
@@ -291,7 +295,7 @@ def register_dataclass(
             object.__setattr__(x, name, value)
         return x
 
-    optree.register_pytree_node(
+    _register(
         cls,
         lambda x: (tuple(getattr(x, n) for n in data), tuple(getattr(x, n) for n in meta), data),
         unflatten_instance,

@@ -363,6 +363,115 @@ def test_a_body_is_written_once() -> None:
     assert source.count("def _one(") == source.count("def _two(") == 1
 
 
+def test_loop_invariants_are_computed_once() -> None:
+    def body(w: Any, c: Any, x: Any) -> list[Any]:
+        v = p.exp(w)
+        return [p.add(p.mul(p.tanh(p.mul(v, v)), c), p.mul(x, v)), p.sin(c)]
+
+    inner = staged(body, f64(3), f64(3), f64(3), name="inner")
+
+    def once(w: Any, c: Any, x: Any) -> Any:
+        return scan(w, c, x, jaxpr=inner, num_consts=1, num_carry=1, length=2, reverse=False)[0]
+
+    def nested(length: int) -> Jaxpr:
+        outer = staged(once, f64(3), f64(3), f64(2, 3), name="outer")
+        return staged(
+            lambda w, c, xs: scan(w, c, xs, jaxpr=outer, num_consts=1, num_carry=1, length=length, reverse=False),
+            f64(3),
+            f64(3),
+            f64(length, 2, 3),
+        )
+
+    rng = np.random.default_rng(0)
+    jaxpr = nested(4)
+    assert names(simplify(jaxpr, backend.ops)) == ["exp", "mul", "tanh", "scan"]
+    run_both(jaxpr, rng.normal(size=3), rng.normal(size=3), rng.normal(size=(4, 2, 3)))
+    assert names(simplify(nested(0), backend.ops)) == ["scan"]
+
+
+BIG = LARGE_BYTES // 8
+
+
+def carried(body: Callable[..., Any], carries: int, consts: int = 0) -> Jaxpr:
+    """A loop of three steps over large carries, which start as the inputs; and what it starts from, again."""
+    step = staged(body, *[f64(BIG)] * (consts + carries), i64(), name="step")
+
+    def fun(*args: Any) -> list[Any]:
+        own = [p.sin(a) for a in args]
+        steps = p.iota(shape=(3,), dtype=I64, axis=0)
+        settings: dict[str, Any] = {"num_consts": consts, "num_carry": carries, "length": 3, "reverse": False}
+        first = scan(*args, steps, jaxpr=step, **settings)
+        second = scan(*own, steps, jaxpr=step, **settings)
+        return [*first, *second]
+
+    return staged(fun, *[f64(BIG)] * (consts + carries), name="loops")
+
+
+def block(x: Any) -> Any:
+    return p.slice_(x, start=(1,), limit=(3,), stride=(1,))
+
+
+LOOPS: list[tuple[Callable[..., Any], int, int]] = [
+    (lambda c, i: [p.dynamic_update_slice(c, p.exp(block(c)), i)], 1, 0),
+    (lambda c, i: [p.dynamic_update_slice(c, block(c), i)], 1, 0),
+    (lambda c, i: [p.scatter(c, np.float64(7), i, axes=(0,), kind="add", unique=True)], 1, 0),
+    (lambda c, i: [p.tanh(p.mul(c, 2.0))], 1, 0),
+    (lambda a, b, i: [b, a], 2, 0),
+    (lambda a, b, i: [p.neg(b), p.neg(a)], 2, 0),
+    (lambda a, b, i: [p.neg(a), a], 2, 0),
+    (lambda a, b, i: [p.neg(a), p.neg(a)], 2, 0),
+    (lambda a, b, i: [p.add(a, b), p.rev(b, axes=(0,))], 2, 0),
+    (lambda w, c, i: [w], 1, 1),
+    (lambda w, c, i: [p.add(p.neg(c), w)], 1, 1),
+    (lambda c, i: [p.neg(c), c], 1, 0),
+    (lambda c, i: [p.neg(c), p.neg(c)], 1, 0),
+    (lambda c, i: [p.neg(c), block(c)], 1, 0),
+]
+
+
+@pytest.mark.parametrize(("body", "carries", "consts"), LOOPS)
+def test_carries_are_overwritten_only_where_nobody_sees(body: Callable[..., Any], carries: int, consts: int) -> None:
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=BIG) for _ in range(consts + carries)]
+    run_both(carried(body, carries, consts), *args)
+    shared = staged(
+        lambda x: scan(
+            *[x] * (carries + consts),
+            np.arange(3),
+            jaxpr=staged(body, *[f64(BIG)] * (consts + carries), i64()),
+            num_consts=consts,
+            num_carry=carries,
+            length=3,
+            reverse=False,
+        ),
+        f64(BIG),
+    )
+    run_both(shared, args[0])
+
+
+def test_updates_in_a_loop_are_in_place() -> None:
+    source = backend.compile(carried(LOOPS[0][0], 1)).source
+    assert "dynamic_update_slice(a, d, b, out=a)" in source
+    assert source.count(".copy()") == 1  # of the input; the program's own array is taken as it is
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_carries_of_while_are_overwritten_too(limit: int) -> None:
+    test = staged(lambda n, i, c: p.lt(i, n), i64(), i64(), f64(BIG))
+    body = staged(lambda i, c: [p.add(i, 1), p.dynamic_update_slice(c, p.exp(block(c)), i)], i64(), f64(BIG))
+
+    def fun(n: Any, x: Any) -> list[Any]:
+        settings: dict[str, Any] = {"cond_jaxpr": test, "body_jaxpr": body, "cond_nconsts": 1, "body_nconsts": 0}
+        first = while_(n, np.int64(0), x, **settings)[1]
+        y = p.sin(x)
+        second = while_(n, np.int64(0), y, **settings)[1]
+        return [first, second, p.mul(first, x)]
+
+    jaxpr = staged(fun, i64(), f64(BIG))
+    run_both(jaxpr, np.int64(limit), np.linspace(0, 1, BIG))
+    assert "out=a" in backend.compile(jaxpr).source or "out=b" in backend.compile(jaxpr).source
+
+
 def test_effects_in_a_loop_run_in_order() -> None:
     seen: list[float] = []
     body = staged(lambda x: [p.debug_callback(x, callback=lambda v: seen.append(float(v)))][:0] or [], f64())

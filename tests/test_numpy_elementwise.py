@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy_oracle import ALL, COMPLEX, FLOATS, INTS, against, assert_same, example, staged
 
+import funcgrad as fg
 import funcgrad.numpy as fnp
+from funcgrad.core.config import config
 from funcgrad.core.errors import FuncgradError, OperandError, OperandTypeError
 from funcgrad.core.trace import Tracer, stage
 from funcgrad.core.types import Aval, aval_of
@@ -157,6 +159,85 @@ def test_weakness_lasts_through_operators_and_ends_in_functions():
     assert staged(lambda s: s**-1, 2) == 0.5
     assert type(staged(round, 2.5)) is int
     assert staged(lambda s: round(s, 1), 2.25) == 2.2
+
+
+def test_python_scalars_under_jit_are_what_they_are_outside():
+    cases = [
+        lambda s: s * 2,
+        lambda s: s**2,
+        lambda s: s / 3,
+        lambda s: -s,
+        lambda s: abs(s),
+        lambda s: s % 2,
+        lambda s: 2**s,
+        lambda s: s * True,
+        lambda s: fnp.exp(s),
+        lambda s: s + np.float32(1),
+        lambda s: np.sin(s),
+        lambda s: fnp.array([s, 1]),
+        lambda s: fnp.float32(2) * s,
+        lambda s: fnp.maximum(s, 0),
+        lambda s: fnp.positive(s),
+    ]
+    for case in cases:
+        for value in [3, 2.5]:
+            got, want = fg.jit(case)(value), case(value)
+            assert_same(got, want)
+            assert isinstance(got, (int, float)) == isinstance(want, (int, float))
+
+
+# The derivative where a formula taken literally has none.
+@pytest.mark.parametrize(
+    "function, x, derivative",
+    [
+        (lambda x: fnp.logaddexp(x, 0 * x), 0.0, 0.5),
+        (lambda x: fnp.logaddexp(x, -math.inf), 1.0, 1.0),
+        (lambda x: fnp.logaddexp(-math.inf, x), 1.0, 1.0),
+        (lambda x: fnp.logaddexp2(x, 3.0), 3.0, 0.5),
+        (lambda x: fnp.hypot(x, 0.0), 0.0, 0.0),
+        (lambda x: fnp.hypot(x, 4.0), 3.0, 0.6),
+        (lambda x: fnp.hypot(x, 1e200), 1e200, math.sqrt(0.5)),
+        (lambda x: fnp.hypot(x, 0.0), -1e-200, -1.0),
+        (fnp.absolute, 0.0, 0.0),
+        (fnp.sinc, 0.0, 0.0),
+        (lambda x: x**2, 0.0, 0.0),
+        (lambda x: x**2.0, 0.0, 0.0),
+        (lambda x: x**0, 0.0, 0.0),
+        (lambda x: fnp.std(x * np.ones(3)), 1.0, 0.0),
+        (lambda x: fnp.sum(fnp.cumprod(x * np.array([1.0, 0.0, 2.0]))), 3.0, 1.0),
+        (lambda x: fnp.maximum(x, 0.0), 0.0, 0.5),
+        (lambda x: fnp.clip(x, 0.0, 1.0), 2.0, 0.0),
+        (fnp.nan_to_num, 2.0, 1.0),
+        (lambda x: fnp.copysign(x, -1.0), 5.0, -1.0),
+        (lambda x: fnp.remainder(x, 2.0), 5.5, 1.0),
+    ],
+)
+def test_derivatives_are_finite(function, x, derivative):
+    assert fg.grad(function)(x) == pytest.approx(derivative, abs=1e-14)
+    assert fg.jit(fg.grad(function))(x) == pytest.approx(derivative, abs=1e-14)
+
+
+@pytest.mark.parametrize("name", ["sin", "exp", "tanh", "sinc", "log1p", "cbrt", "arcsinh", "square"])
+@pytest.mark.parametrize("x", [0.3, 0.012, 1.7])
+def test_second_derivatives(name, x):
+    function, h = getattr(fnp, name), 1e-4
+    numerical = (function(x + h) - 2 * function(x) + function(x - h)) / h**2
+    assert fg.grad(fg.grad(function))(x) == pytest.approx(float(numerical), rel=1e-4, abs=1e-6)
+
+
+def test_debug_nans_sees_eager_calls():
+    with config(debug_nans=True), np.errstate(all="ignore"):
+        assert fnp.add(2, 3) == 5
+        with pytest.raises(FloatingPointError, match="came out of log"):
+            fnp.log(np.array([-1.0]))
+
+
+def test_a_traced_value_formats():
+    seen = []
+    fg.grad(lambda x: (seen.append(f"{x:.2f}"), x * x)[1])(1.5)
+    assert seen == ["1.50"]
+    with pytest.raises(TypeError, match="format"):
+        staged(lambda x: [f"{x:.2f}", x][1], 1.5)
 
 
 def test_unary_operators():

@@ -319,7 +319,9 @@ def test_along_an_axis():
     for x, i in [(X, order), (X, order[:1, :2, :1]), (X[:1, :, :1], order)]:
         against(lambda x, i: fnp.take_along_axis(x, i, 1), lambda x, i: np.take_along_axis(x, i, 1), x, i)
     against(lambda x, i: fnp.take_along_axis(x, i), lambda x, i: np.take_along_axis(x, i, -1), X, order % 4)
-    against(lambda x, i: fnp.take_along_axis(x, i, None), lambda x, i: np.take_along_axis(x, i, None), X, order[0, :, 0])
+    against(
+        lambda x, i: fnp.take_along_axis(x, i, None), lambda x, i: np.take_along_axis(x, i, None), X, order[0, :, 0]
+    )
     want = X.copy()
     np.put_along_axis(want, order[:, :1], 7.0, 1)
     assert_same(fnp.put_along_axis(X, order[:, :1], 7.0, 1), want)
@@ -380,7 +382,9 @@ def test_searchsorted(n, side):
 
 def test_choices():
     which = np.array([[0, 1], [2, 0]])
-    against(lambda c, y: fnp.choose(c, [y, 10, [1, 2]]), lambda c, y: np.choose(c, [y, 10, [1, 2]]), which, np.ones((2, 2)))
+    against(
+        lambda c, y: fnp.choose(c, [y, 10, [1, 2]]), lambda c, y: np.choose(c, [y, 10, [1, 2]]), which, np.ones((2, 2))
+    )
     far = which * 5 - 4
     for mode in ("wrap", "clip"):
         against(lambda c: fnp.choose(c, [7, 8, 9], mode=mode), lambda c: np.choose(c, [7, 8, 9], mode=mode), far)
@@ -400,7 +404,14 @@ def test_choices():
 
 # Derivatives and mapping ----------------------------------------------------------------------------------------------
 
-INDICES = [1, slice(1, None), (slice(None), -1), [0, 2, 0], ([0, 1], slice(None), [1, 1]), (slice(None, None, -2), None)]
+INDICES = [
+    1,
+    slice(1, None),
+    (slice(None), -1),
+    [0, 2, 0],
+    ([0, 1], slice(None), [1, 1]),
+    (slice(None, None, -2), None),
+]
 
 
 @pytest.mark.parametrize("index", INDICES, ids=str)

@@ -22,7 +22,10 @@ def normal(*shape):
 
 def both(name, *args, **keywords):
     against(
-        lambda *a: getattr(fnp, name)(*a, **keywords), lambda *a: getattr(np, name)(*a, **keywords), *args, tolerance=1e-5
+        lambda *a: getattr(fnp, name)(*a, **keywords),
+        lambda *a: getattr(np, name)(*a, **keywords),
+        *args,
+        tolerance=1e-5,
     )
 
 
@@ -104,7 +107,9 @@ def test_einsum_of_any_two_operands(data):
     out = "".join(data.draw(st.permutations(used))[: data.draw(st.integers(0, len(used)))])
     subscripts = f"{','.join(terms)}->{out}"
     arrays = [normal(*(sizes[c] for c in t)) for t in terms]
-    assert_same(staged(lambda *a: fnp.einsum(subscripts, *a), *map(np.asarray, arrays)), np.einsum(subscripts, *arrays), 1e-9)
+    assert_same(
+        staged(lambda *a: fnp.einsum(subscripts, *a), *map(np.asarray, arrays)), np.einsum(subscripts, *arrays), 1e-9
+    )
 
 
 def equations(function, *args):

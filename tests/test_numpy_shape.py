@@ -187,7 +187,7 @@ def test_inserting_and_deleting():
 
 # Padding --------------------------------------------------------------------------------------------------------------
 
-MODES = "constant edge reflect symmetric wrap linear_ramp mean maximum minimum median".split()
+MODES = ["constant", "edge", "reflect", "symmetric", "wrap", "linear_ramp", "mean", "maximum", "minimum", "median"]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
@@ -360,3 +360,43 @@ def test_errors_quote_the_shapes():
             staged(function, X)
     with pytest.raises(np.exceptions.AxisError):
         staged(lambda x: fnp.swapaxes(x, 0, 5), X)
+
+
+# Functions of functions -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_apply_along_an_axis(axis):
+    for name in ("sum", "sort", "diff"):
+        want = np.apply_along_axis(getattr(np, name), axis, X)
+        assert_same(fg.jit(lambda x, n=name: fnp.apply_along_axis(getattr(fnp, n), axis, x))(X), want, 1e-12)
+        assert_same(fnp.apply_along_axis(getattr(np, name), axis, X), want)
+    want = np.apply_along_axis(lambda x: np.outer(x, x[:2]), axis, X)
+    assert_same(fg.jit(lambda x: fnp.apply_along_axis(lambda v: fnp.outer(v, v[:2]), axis, x))(X), want)
+    assert_same(
+        fg.jit(lambda x: fnp.apply_over_axes(fnp.sum, x, (0, 2)))(X), np.apply_over_axes(np.sum, X, (0, 2)), 1e-12
+    )
+
+
+def test_piecewise():
+    cases = [lambda x: -x, lambda x: x * 2, 7]
+    want = np.piecewise(X, [X < 0, X > 1], cases)
+    assert_same(fg.jit(lambda x: fnp.piecewise(x, [x < 0, x > 1], cases))(X), want)
+    assert_same(fg.jit(lambda x: fnp.piecewise(x, x < 0, cases[:1]))(V), np.piecewise(V, V < 0, cases[:1]))
+
+
+def test_vectorize():
+    a, b = np.ones((4, 1, 3)), np.ones((2, 3))
+    assert_same(
+        fnp.vectorize(fnp.dot, signature="(n),(n)->()")(a, b), np.vectorize(np.dot, signature="(n),(n)->()")(a, b)
+    )
+    assert_same(fnp.vectorize(lambda a, b: fnp.where(a > b, a, -b))(X, X[:, :1]), np.where(X[:, :1] < X, X, -X[:, :1]))
+    assert_same(fnp.vectorize(lambda a, b: a @ b, signature="(m,n),(n)->(m)")(X, V), X @ V, 1e-12)
+    both_results = fg.jit(fnp.vectorize(lambda a: (a, a.sum()), signature="(n)->(n),()"))(X)
+    assert_same(both_results, (X, X.sum(-1)), 1e-12)
+    assert_same(fnp.vectorize(lambda a, k: a**k, excluded={1})(X, 2), X**2)
+    assert_same(fg.grad(lambda x: fnp.vectorize(fnp.sin)(x).sum())(X), np.cos(X), 1e-12)
+    with pytest.raises(OperandError, match="'n' of .* has the sizes 5 and 2"):
+        fnp.vectorize(fnp.dot, signature="(n),(n)->()")(X, X[..., :2])
+    with pytest.raises(OperandError, match="results with 1 axes"):
+        fnp.vectorize(fnp.sin, signature="(n)->()")(X)

@@ -12,12 +12,12 @@ def gather(x, *indices, axes):
     return _front(x, axes)[indices]
 
 
-def scatter(x, updates, *indices, axes, kind, unique=False):
-    """A copy of x with the updates put at, or combined with what is at, the indices.
+def scatter(x, updates, *indices, axes, kind, unique=False, out=None):
+    """A copy of x with the updates put at, or combined with what is at, the indices; x itself, if it is ``out``.
 
     With ``kind="set"`` the last of several updates of one place wins.
     """
-    result = np.array(x)
+    result = np.array(x) if out is None else out
     if kind == "set":
         _front(result, axes)[indices] = updates
         return result
@@ -25,7 +25,7 @@ def scatter(x, updates, *indices, axes, kind, unique=False):
     if unique or np.ndim(indices[0]) == 0:
         view = _front(result, axes)
         view[indices] = operation(view[indices], updates)
-    elif axes == tuple(range(len(axes))):
+    elif axes == tuple(range(len(axes))) and result.flags.c_contiguous:
         # ufunc.at is fast for a flat array only, so every element gets its own index.
         rows = _flat_index(indices, result.shape[: len(axes)])
         width = result[(0,) * len(axes)].size if result.size else 0
@@ -59,10 +59,10 @@ def dynamic_slice(x, *starts, sizes):
     return x[_block(x, starts, sizes)]
 
 
-def dynamic_update_slice(x, update, *starts):
-    """A copy of x with a block replaced."""
+def dynamic_update_slice(x, update, *starts, out=None):
+    """A copy of x with a block replaced; x itself, if it is ``out``."""
     block = _block(x, starts, np.shape(update))
-    result = np.array(x)
+    result = np.array(x) if out is None else out
     result[block] = update
     return result
 

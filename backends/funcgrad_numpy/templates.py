@@ -60,7 +60,11 @@ NAMESPACE: dict[str, Any] = {
 }
 
 #: Primitives whose function takes ``out=``.
-INPLACE: dict[str, str] = {name: u.__name__ for name, u in UFUNCS.items()}
+INPLACE: dict[str, str] = {
+    **{name: u.__name__ for name, u in UFUNCS.items()},
+    "dynamic_update_slice": "dynamic_update_slice",
+    "scatter": "scatter",
+}
 
 #: Primitives in which a Python number has the same effect as a scalar of the right dtype.
 WEAK_LITERALS = frozenset(

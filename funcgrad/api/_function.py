@@ -46,6 +46,9 @@ class Transformed:
         functools.update_wrapper(self, fun)
         self.fun = fun
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 

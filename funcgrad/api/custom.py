@@ -72,15 +72,14 @@ class _Custom(Transformed):
             return self.fun(*(args[i] if i in static else next(rest) for i in range(len(args))))
 
         flat = FlatFunction(fun, in_tree)
+        fwd = self._fwd and _FlatForward(self._fwd, name, in_tree, args, static, flat)
         rules = CustomRules(
             name,
             jvp=self._jvp and _FlatJVP(self._jvp, name, in_tree, [args[i] for i in sorted(static)], flat),
-            fwd=self._fwd and _FlatForward(self._fwd, name, in_tree, args, static, flat),
-            bwd=self._bwd and _FlatBackward(self._bwd, name, in_tree, [args[i] for i in sorted(static)], leaves, flat),
+            fwd=fwd,
+            bwd=self._bwd and _FlatBackward(self._bwd, name, in_tree, [args[i] for i in sorted(static)], leaves, flat, fwd),
             vmap=self._vmap and _FlatVmap(self._vmap, in_tree, flat),
         )
-        if rules.bwd is not None:
-            rules.bwd.forward = rules.fwd
         outs = custom_call(*[typed(x) for x in leaves], fun=flat, rules=rules, num_consts=0)
         return flat.out_tree.unflatten(outs)
 
@@ -197,7 +196,7 @@ class _FlatJVP:
             raise TreeError(f"the jvp rule of {self.name} returned a value {out_tree} with a tangent {t_tree}")
         if self.flat.out_tree is None:
             self.flat.out_tree = out_tree
-        checked = []
+        checked: list[Any] = []
         for y, t, (path, _) in zip(outs, touts, tree.leaves_with_path(answer[0]), strict=True):
             a, b = aval_of(y), aval_of(t)
             if not is_inexact(a.dtype):
@@ -254,12 +253,11 @@ class _FlatForward:
 class _FlatBackward:
     """A user's backward pass on flat arguments, its answer checked."""
 
-    forward: Any = None
-
     def __init__(
-        self, bwd: Any, name: str, in_tree: Any, static: list[Any], leaves: Sequence[Any], flat: FlatFunction
+        self, bwd: Any, name: str, in_tree: Any, static: list[Any], leaves: Sequence[Any], flat: FlatFunction, forward: Any
     ) -> None:
         self.bwd = bwd
+        self.forward = forward
         self.name = name
         self.in_tree = in_tree
         self.static = static

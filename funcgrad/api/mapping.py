@@ -98,7 +98,7 @@ class vmap(Transformed):
 
     def _size(self, rows: list[Any], axes: list[Any], paths: list[str]) -> int:
         sizes = {p: r.shape[0] for r, a, p in zip(rows, axes, paths, strict=True) if a is not None}
-        found = set(sizes.values())
+        found: set[int] = set(sizes.values())
         if self.axis_size is not None:
             found.add(self.axis_size)
         if not found:

@@ -295,8 +295,9 @@ class jit(Transformed):
             return interpreted
         backend = backend_of([*leaves, *entry.consts])
         program = backend.compile(entry.jaxpr)
-        entry.program = getattr(program, "call", program)
-        return entry.program
+        run: Callable[..., Any] = getattr(program, "call", program)
+        entry.program = run
+        return run
 
     def _call_traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call under another transform: one equation."""

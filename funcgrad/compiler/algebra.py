@@ -239,6 +239,8 @@ def _reshape(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
     inner = r.definition(x, "reshape")
     if inner is not None:
         return r.apply(reshape, inner.inputs[0], shape=shape)
+    if not x.aval.shape:
+        return r.apply(broadcast_in_dim, x, shape=shape, dims=())
     return _spread(r, x, shape)
 
 
@@ -310,18 +312,25 @@ def _concatenate(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
 
 
 def _reduce(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
-    return None if params["axes"] else inputs[0]
-
-
-def _idempotent(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
-    """A reduction of equal elements that gives the element."""
+    """A reduction of single elements gives the elements."""
     (x,) = inputs
     axes = params["axes"]
     if not axes:
         return x
-    if x.aval.size == 0:
-        return None
-    return _spread(r, x, tuple(n for i, n in enumerate(x.aval.shape) if i not in axes))
+    if all(x.aval.shape[i] == 1 for i in axes):
+        return r.apply(reshape, x, shape=tuple(n for i, n in enumerate(x.aval.shape) if i not in axes))
+    return None
+
+
+def _idempotent(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
+    """So does a reduction of equal elements, if it is one of those that give one of them."""
+    (x,) = inputs
+    if params["axes"] and x.aval.size:
+        shape = tuple(n for i, n in enumerate(x.aval.shape) if i not in params["axes"])
+        spread = _spread(r, x, shape)
+        if spread is not None:
+            return spread
+    return _reduce(r, inputs, params)
 
 
 def _dot(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:

@@ -20,7 +20,8 @@ class SourceBackend(Backend):
     its operands and the name of its result, giving an expression, a tuple of statements, or None; without one the
     function of ``ops`` is called. ``pairs``: from the names of two primitives, of which the second alone uses the
     result of the first, to a function of both equations and the operand texts of the first, giving one expression for
-    both, or None. ``inplace``: from the name of an elementwise primitive to the name of a function that takes ``out=``.
+    both, or None. ``inplace``: from the name of a primitive to the name of a function that takes ``out=``, which will
+    be one of its operands: the first, unless the primitive is elementwise.
     ``weak_literals``: primitives whose literal operands may be written as Python numbers, because the result's dtype
     does not depend on them.
     """

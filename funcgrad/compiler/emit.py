@@ -87,7 +87,7 @@ class Module:
         self.backend = backend
         self.reserved = _KEYWORDS | frozenset(backend.namespace) | {"inf", "nan"}
         self.objects: dict[str, Any] = {}
-        self.functions: dict[int, tuple[str, list[bool]]] = {}
+        self.functions: dict[tuple[int, frozenset[int]], tuple[str, list[bool]]] = {}
         self.blocks: list[list[tuple[str, Source | None]]] = []
         self.prologue: list[tuple[str, Source | None]] = []
         self.literals: dict[Any, str] = {}
@@ -179,15 +179,18 @@ class Module:
             return f'dtype("{value.name}")'
         return self.bind(value, getattr(value, "__name__", "param"))
 
-    def function(self, jaxpr: Jaxpr) -> tuple[str, list[bool]]:
-        """The name of the function for a body, written once; and which of its results are new buffers."""
-        found = self.functions.get(id(jaxpr))
+    def function(self, jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[str, list[bool]]:
+        """The name of the function for a body, written once; and which of its results are buffers of their own.
+
+        It may overwrite the inputs in ``donated``.
+        """
+        found = self.functions.get((id(jaxpr), donated))
         if found is None:
             # Variables never begin with an underscore, so none hides the function.
             name = f"_{self.unique(jaxpr.name)}"
-            function = Function(self, jaxpr, name, inner=True)
+            function = Function(self, jaxpr, name, inner=True, donated=donated)
             function.write()
-            found = self.functions[id(jaxpr)] = (name, function.fresh)
+            found = self.functions[id(jaxpr), donated] = (name, function.fresh)
         return found
 
 
@@ -209,12 +212,15 @@ def _nbytes(aval: Aval) -> int:
 class Function:
     """One function of the generated module."""
 
-    def __init__(self, module: Module, jaxpr: Jaxpr, name: str, inner: bool) -> None:
+    def __init__(
+        self, module: Module, jaxpr: Jaxpr, name: str, inner: bool, donated: frozenset[int] = frozenset()
+    ) -> None:
         self.module = module
         self.backend = module.backend
         self.jaxpr = jaxpr
         self.name = name
         self.inner = inner
+        self.donated = donated
         self.names = Names()
         self.text: dict[Var, str] = {}
         self.lines: list[tuple[str, Source | None]] = []
@@ -313,8 +319,10 @@ class Function:
 
     def _find_roots(self) -> None:
         jaxpr, roots = self.jaxpr, self.roots
-        for v in [*jaxpr.constvars, *jaxpr.invars, *self.hoisted]:
+        for v in [*jaxpr.constvars, *self.hoisted]:
             roots[v] = Root(False)
+        for i, v in enumerate(jaxpr.invars):
+            roots[v] = Root(i in self.donated)
         for index, eqn in enumerate(jaxpr.eqns):
             operands = [a for a in eqn.inputs if isinstance(a, Var)]
             for a in operands:
@@ -323,10 +331,15 @@ class Function:
                 continue
             if eqn.primitive.control:
                 n = len(eqn.outputs)
-                for i, (v, fresh) in enumerate(zip(eqn.outputs, self._new_results(eqn))):
-                    if not fresh:
+                fresh = self._new_results(eqn)
+                for i, v in enumerate(eqn.outputs):
+                    if not fresh[i]:
                         roots[v] = _merge([Root(False), *(roots[a] for a in operands)])
-                    elif eqn.primitive.name == "while" and isinstance(init := eqn.inputs[i - n], Var):
+                    elif (
+                        eqn.primitive.name == "while"
+                        and i not in self._carried(eqn)
+                        and isinstance(init := eqn.inputs[i - n], Var)
+                    ):
                         roots[v] = _merge([roots[init]])  # the loop may not run at all
                     else:
                         roots[v] = Root(True)
@@ -346,14 +359,41 @@ class Function:
         """Which results of a control equation are buffers that nothing else shares."""
         params, name = eqn.params, eqn.primitive.name
         if name == "scan":
-            fresh = self.module.function(params["jaxpr"])[1][: params["num_carry"]]
-            return [f and params["length"] > 0 for f in fresh] + [True] * (len(eqn.outputs) - len(fresh))
+            carried = self._carried(eqn)
+            fresh = self._body(eqn)[1][: params["num_carry"]]
+            fresh = [i in carried or (f and params["length"] > 0) for i, f in enumerate(fresh)]
+            return fresh + [True] * (len(eqn.outputs) - len(fresh))
         if name == "cond":
             branches = [self.module.function(b)[1] for b in params["branches"]]
             return [all(b[i] for b in branches) for i in range(len(eqn.outputs))]
         if name == "while":
-            return self.module.function(params["body_jaxpr"])[1]
+            return self._body(eqn)[1]
         return [False] * len(eqn.outputs)
+
+    def _carried(self, eqn: Eqn) -> frozenset[int]:
+        """The large carries that a loop may overwrite, step by step: they must always be buffers of their own."""
+        params = eqn.params
+        if eqn.primitive.name == "scan":
+            body, first, count = params["jaxpr"], params["num_consts"], params["num_carry"]
+        else:
+            body, first, count = params["body_jaxpr"], params["body_nconsts"], len(eqn.outputs)
+        key = ("carried", self.backend.name, first, count)
+        found: frozenset[int] | None = body.memo.get(key)
+        if found is None:
+            found = frozenset(i for i in range(count) if _nbytes(eqn.outputs[i].aval) >= LARGE_BYTES)
+            if found:
+                trial = Function(Module(self.backend), body, "trial", True, frozenset(first + i for i in found))
+                trial.write()
+                found = found if all(trial.fresh[i] for i in found) else frozenset()
+            body.memo[key] = found
+        return found
+
+    def _body(self, eqn: Eqn) -> tuple[str, list[bool]]:
+        """The function of a loop's body."""
+        scan = eqn.primitive.name == "scan"
+        first = eqn.params["num_consts" if scan else "body_nconsts"]
+        donated = frozenset(first + i for i in self._carried(eqn))
+        return self.module.function(eqn.params["jaxpr" if scan else "body_jaxpr"], donated)
 
     # Statements ---------------------------------------------------------------------------------------------------
 
@@ -370,7 +410,7 @@ class Function:
             self._printed(v)
         primitive = eqn.primitive.name
         if eqn.primitive.control:
-            self._control(eqn)
+            self._control(index, eqn)
             return
         if eqn.outputs and eqn.outputs[0] in self.lazy:
             self._view(eqn)
@@ -459,21 +499,26 @@ class Function:
         return True
 
     def _reuse(self, index: int, eqn: Eqn, operands: list[str]) -> str | None:
-        """An elementwise operation written into the buffer of an operand that dies here."""
+        """An operation written into the buffer of an operand that dies here: of any one, if it is elementwise."""
         name = self.backend.inplace.get(eqn.primitive.name)
-        if name is None or not eqn.primitive.elementwise:
+        if name is None:
             return None
         aval = eqn.outputs[0].aval
         if _nbytes(aval) < LARGE_BYTES:
             return None
-        for a, text in zip(eqn.inputs, operands):
+        anywhere = eqn.primitive.elementwise
+        for a, text in list(zip(eqn.inputs, operands))[: None if anywhere else 1]:
             if not isinstance(a, Var) or a in self.lazy or a.aval.shape != aval.shape or a.aval.dtype != aval.dtype:
                 continue
             root = _find(self.roots[a])
-            if root.owned and root.last == index:
-                _find(self.roots[eqn.outputs[0]]).names += root.names
-                root.names = []
-                return f"{name}({', '.join(operands)}, out={text})"
+            if not root.owned or root.last != index:
+                continue
+            if not anywhere and any(isinstance(b, Var) and _find(self.roots[b]) is root for b in eqn.inputs[1:]):
+                continue
+            _find(self.roots[eqn.outputs[0]]).names += root.names
+            root.names = []
+            params = [f"{k}={self.module.param(v)}" for k, v in eqn.params.items()]
+            return f"{name}({', '.join([*operands, *params, f'out={text}'])})"
         return None
 
     def _delete(self, index: int, eqn: Eqn) -> None:
@@ -496,25 +541,36 @@ class Function:
     def _atoms(self, atoms: Sequence[Atom]) -> list[str]:
         return [self._name(a) if isinstance(a, Var) else self.module.typed(a.value) for a in atoms]
 
-    def _control(self, eqn: Eqn) -> None:
+    def _control(self, index: int, eqn: Eqn) -> None:
         writer = {"scan": self._scan, "while": self._while, "cond": self._cond}.get(eqn.primitive.name)
         if writer is None:
             raise BackendError(f"the compiler does not know the control primitive {eqn.primitive.name!r}")
-        writer(eqn)
+        writer(index, eqn)
+        self._delete(index, eqn)
 
-    def _start(self, eqn: Eqn, carry: list[str], inits: Sequence[str]) -> None:
-        for name, text in zip(carry, inits):
+    def _start(self, index: int, eqn: Eqn, carry: list[str], inits: Sequence[Atom]) -> None:
+        """Give the carries their first values: copies, if the loop will overwrite what it may not."""
+        carried = self._carried(eqn)
+        operands = [_find(self.roots[a]) for a in eqn.inputs if isinstance(a, Var)]
+        for i, (name, init, text) in enumerate(zip(carry, inits, self._atoms(inits))):
+            if i in carried and isinstance(init, Var):
+                root = _find(self.roots[init])
+                if root.owned and root.last == index and operands.count(root) == 1 and init not in self.lazy:
+                    _find(self.roots[eqn.outputs[i]]).names += root.names
+                    root.names = []
+                else:
+                    text = f"{text}.copy()"
             self._line(f"{name} = {text}", eqn.source)
 
-    def _scan(self, eqn: Eqn) -> None:
+    def _scan(self, index: int, eqn: Eqn) -> None:
         params = eqn.params
-        body, _ = self.module.function(params["jaxpr"])
+        body, _ = self._body(eqn)
         operands = self._atoms(eqn.inputs)
         n, k = params["num_consts"], params["num_carry"]
         outputs = [self._name(v) for v in eqn.outputs]
         carry, stacked = outputs[:k], outputs[k:]
         xs = operands[n + k :]
-        self._start(eqn, carry, operands[n : n + k])
+        self._start(index, eqn, carry, eqn.inputs[n : n + k])
         length = params["length"]
         for name, v in zip(stacked, eqn.outputs[k:]):
             self._line(f"{name} = empty({self.module.param(v.aval.shape)}, {type_name(v.aval.dtype)})", eqn.source)
@@ -524,27 +580,27 @@ class Function:
         arguments = ", ".join(operands[:n] + carry + [f"{x}[{i}]" for x in xs])
         self._line(f"{targets}{' = ' if targets else ''}{body}({arguments})", eqn.source, 2)
 
-    def _while(self, eqn: Eqn) -> None:
+    def _while(self, index: int, eqn: Eqn) -> None:
         params = eqn.params
         test, _ = self.module.function(params["cond_jaxpr"])
-        body, _ = self.module.function(params["body_jaxpr"])
+        body, _ = self._body(eqn)
         operands = self._atoms(eqn.inputs)
         n, m = params["cond_nconsts"], params["body_nconsts"]
         carry = [self._name(v) for v in eqn.outputs]
-        self._start(eqn, carry, operands[n + m :])
+        self._start(index, eqn, carry, eqn.inputs[n + m :])
         self._line(f"while {test}({', '.join(operands[:n] + carry)}):", eqn.source)
         targets = ", ".join(carry)
         arguments = ", ".join(operands[n : n + m] + carry)
         self._line(f"{targets}{' = ' if targets else ''}{body}({arguments})", eqn.source, 2)
 
-    def _cond(self, eqn: Eqn) -> None:
-        index, *operands = self._atoms(eqn.inputs)
+    def _cond(self, index: int, eqn: Eqn) -> None:
+        chosen, *operands = self._atoms(eqn.inputs)
         branches = [self.module.function(b)[0] for b in eqn.params["branches"]]
         targets = ", ".join(self._name(v) for v in eqn.outputs)
         for i, branch in enumerate(branches):
             last = i == len(branches) - 1
             if len(branches) > 1:
-                test = "else" if last else f"{'elif' if i else 'if'} {index} == {i}"
+                test = "else" if last else f"{'elif' if i else 'if'} {chosen} == {i}"
                 self._line(f"{test}:", eqn.source)
             call = f"{branch}({', '.join(operands)})"
             self._line(f"{targets}{' = ' if targets else ''}{call}", eqn.source, 2 if len(branches) > 1 else 1)

@@ -11,6 +11,7 @@ from collections.abc import Container
 from ..core.ir import Eqn, Jaxpr
 from .dce import eliminate_dead_code
 from .inline import inline_calls
+from .invariant import hoist_invariants
 from .rewrite import rewrite
 
 __all__ = ["simplify"]
@@ -22,7 +23,7 @@ def simplify(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
     found = jaxpr.memo.get(key)
     if found is None:
         found = inline_calls(jaxpr, known)
-        found = _simplify_bodies(found, known)
+        found = hoist_invariants(_simplify_bodies(found, known))
         found = eliminate_dead_code(rewrite(eliminate_dead_code(found)))
         jaxpr.memo[key] = found
     return found

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +38,8 @@ class Backend:
 
     name: str = ""
     array_types: tuple[type, ...] = ()
-    ops: dict[str, Callable[..., Any]] = {}
-    calls: dict[str, Callable[..., Any]] = {}
+    ops: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+    calls: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """An array of this back end from a NumPy array, a scalar, or an array of its own."""
@@ -52,7 +53,12 @@ class Backend:
         """A callable that runs ``jaxpr``; by default it interprets the equations one by one."""
         from .trace import eval_jaxpr
 
-        return lambda *args: eval_jaxpr(jaxpr, *args)
+        def interpret(*args: Any) -> list[Any]:
+            # A program runs without NumPy's warnings, however it is run.
+            with np.errstate(all="ignore"):
+                return eval_jaxpr(jaxpr, *args)
+
+        return interpret
 
 
 _registry: dict[str, Backend] = {}

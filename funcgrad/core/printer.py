@@ -115,14 +115,14 @@ def _atom(atom: Atom, names: Names) -> str:
 
 
 def _scalar(value: Any) -> str:
-    return str(value.item()) if isinstance(value, (np.generic, np.ndarray)) else str(value)
+    return str(value.item()) if isinstance(value, np.generic) else str(value)
 
 
 def _equation(eqn: Eqn, names: Names, shared: dict[int, str], source: bool) -> str:
     operands = "".join(" " + _atom(a, names) for a in eqn.inputs)
     outputs = " ".join(_binder(v, names) for v in eqn.outputs)
     params = [f"{k}={_param(v, shared, source)}" for k, v in sorted(eqn.params.items()) if v is not None]
-    if any("\n" in p for p in params):
+    if any("\n" in p for p in params) or sum(map(len, params)) > 90:
         listed = "[\n" + "\n".join(_indent(p, 2) for p in params) + "\n]"
     else:
         listed = f"[{' '.join(params)}]" if params else ""

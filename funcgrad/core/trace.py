@@ -7,6 +7,8 @@ own as a constant. At the root is evaluation by a back end. :class:`StageTrace` 
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -106,7 +108,7 @@ class Primitive:
     ``batch``      ``(size, operands, batched) -> (result, batched)``: mapped operands have the mapped axis first
     ``expand``     its definition by other primitives, for back ends that lack it
 
-    ``multiple``: results are lists. ``effect``: must run even if nobody uses the result. ``control``: holds jaxprs;
+    ``multiple``: results are lists. ``keeps_type``: an operand of full rank has the type of the result. ``effect``: must run even if nobody uses the result. ``control``: holds jaxprs;
     evaluated by compiling it. ``axis_aware``: ``batch`` is given the Axis (size and name) instead of the size alone,
     because functions or jaxprs that it holds may speak of the name.
     """
@@ -114,6 +116,7 @@ class Primitive:
     name: str = ""
     multiple: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
+    keeps_type: bool = False
     effect: ClassVar[bool] = False
     control: ClassVar[bool] = False
     axis_aware: ClassVar[bool] = False
@@ -155,6 +158,16 @@ class Primitive:
 
     def __repr__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> Any:
+        # A primitive is one object, found in the module that defines it.
+        module = type(self).__module__
+        name = next(k for k, v in vars(sys.modules[module]).items() if v is self)
+        return _find_primitive, (module, name)
+
+
+def _find_primitive(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 class Tracer:

@@ -1,4 +1,4 @@
-"""Arrays made from nothing, from values, or along a diagonal; and what NumPy says about types.
+"""Arrays made from nothing, from values, or along a diagonal.
 
 Outside of programs NumPy makes them. In a program that is being written down a small array is a constant, and a
 large one is built when the program runs (``broadcast_in_dim`` and ``iota``), so that programs stay small.
@@ -23,10 +23,9 @@ from ._promote import full as _full
 from ._ufuncs import add, divide, multiply, power, subtract, where
 
 __all__ = [
-    "arange", "array", "asarray", "astype", "can_cast", "copy", "diag", "diagflat", "empty", "empty_like", "eye",
-    "finfo", "full", "full_like", "geomspace", "identity", "iinfo", "indices", "isdtype", "isscalar", "issubdtype",
-    "linspace", "logspace", "meshgrid", "ndim", "ones", "ones_like", "promote_types", "result_type", "shape", "size",
-    "trace", "tri", "tril", "triu", "vander", "zeros", "zeros_like",
+    "arange", "array", "asarray", "astype", "copy", "diag", "diagflat", "empty", "empty_like", "eye", "full",
+    "full_like", "geomspace", "identity", "indices", "linspace", "logspace", "meshgrid", "ones", "ones_like", "trace",
+    "tri", "tril", "triu", "vander", "zeros", "zeros_like",
 ]  # fmt: skip
 
 _BOOL = np.dtype(np.bool_)
@@ -388,47 +387,3 @@ def indices(dimensions: Sequence[int], dtype: Any = int, sparse: bool = False) -
         return zeros((0,), dtype)
     planes = [p.iota(shape=(1, *sizes), dtype=np.dtype(dtype), axis=i + 1) for i in range(len(sizes))]
     return p.concatenate(*planes, axis=0)
-
-
-# What NumPy says about types ------------------------------------------------------------------------------------------
-
-
-def shape(a: Any) -> tuple[int, ...]:
-    """The shape of an array, a tracer, a number or nested lists, as :func:`numpy.shape`."""
-    return aval_of(operand("shape", a)).shape
-
-
-def ndim(a: Any) -> int:
-    """The number of axes, as :func:`numpy.ndim`."""
-    return len(shape(a))
-
-
-def size(a: Any, axis: Any = None) -> int:
-    """The number of elements, or that along one axis or several, as :func:`numpy.size`."""
-    sizes = shape(a)
-    return math.prod(sizes[i] for i in _promote.axis_tuple(axis, len(sizes)))
-
-
-def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    """The dtype that NumPy's promotion gives, as :func:`numpy.result_type`; a traced Python scalar is weak."""
-    examples = {"i": 0, "f": 0.0, "c": 0j}
-    found = []
-    for x in arrays_and_dtypes:
-        if isinstance(x, Tracer) or (not all_plain((x,)) and not isinstance(x, np.dtype)):
-            aval = aval_of(operand("result_type", x))
-            x = examples[aval.dtype.kind] if aval.weak else aval.dtype
-        found.append(x)
-    return np.result_type(*found)
-
-
-def isscalar(element: Any) -> bool:
-    """Whether ``element`` is a scalar, as :func:`numpy.isscalar`; a traced Python scalar is one."""
-    return element.aval.weak if isinstance(element, Tracer) else np.isscalar(element)
-
-
-can_cast = np.can_cast
-promote_types = np.promote_types
-issubdtype = np.issubdtype
-isdtype = np.isdtype
-finfo = np.finfo
-iinfo = np.iinfo

@@ -2,8 +2,8 @@
 
 The IR is strict: an elementwise primitive takes operands of one dtype, and of one shape or rank 0. NumPy is not: it
 promotes dtypes, broadcasts shapes and takes lists. The functions here write the difference down as equations, by
-NumPy's own rules: a ufunc's dtypes come from ``ufunc.resolve_dtypes``, all others from ``np.result_type``, in both a Python
-scalar is weak (NEP 50).
+NumPy's own rules: a ufunc's dtypes come from ``ufunc.resolve_dtypes``, all others from ``np.result_type``; in both a
+Python scalar is weak (NEP 50).
 
 A call on plain values (NumPy arrays, scalars, lists of them) needs none of that: it goes to the NumPy function of the
 same name, whose results are NumPy's by construction (:func:`eager`).
@@ -41,6 +41,7 @@ __all__ = [
     "eager",
     "eager_allowed",
     "expand_to",
+    "fit",
     "full",
     "is_operand",
     "is_weak",
@@ -279,6 +280,25 @@ def cast(operands: Sequence[Any], dtypes: Sequence[np.dtype[Any]]) -> list[Any]:
 
 
 _WEAK = frozenset({int, float, complex})
+
+
+def fit(name: str, operands: Sequence[Any], avals: Sequence[Aval], dtypes: Sequence[np.dtype[Any]]) -> Sequence[Any]:
+    """:func:`cast` and :func:`broadcast` in one look at the types: mostly there is nothing to do."""
+    shape: tuple[int, ...] = ()
+    typed = False
+    for x, a, d in zip(operands, avals, dtypes):
+        if type(x) not in _WEAK:
+            if a.dtype != d or d != dtypes[0]:
+                break
+            typed = True
+        if a.shape and a.shape != shape:
+            if shape:
+                break
+            shape = a.shape
+    else:
+        if typed:
+            return operands
+    return broadcast(name, *cast(operands, dtypes))
 
 
 def broadcast(name: str, *operands: Any) -> list[Any]:

@@ -18,14 +18,45 @@ from .. import primitives as p
 from ..core.errors import InPlaceError, MissingRuleError
 from ..core.trace import Tracer
 from ..core.types import is_array_like
-from . import _calculus, _creation, _indexing, _joining, _linear, _padding, _reductions, _shape, _sorting, _ufuncs
+from . import (
+    _calculus,
+    _creation,
+    _functional,
+    _indexing,
+    _joining,
+    _linear,
+    _nan,
+    _padding,
+    _quantiles,
+    _reductions,
+    _shape,
+    _sorting,
+    _types,
+    _ufuncs,
+)
 from ._promote import INDEX, is_weak
+from ._ufunc import Ufunc
 
 __all__ = ["SURFACE"]
 
-_MODULES = (_ufuncs, _reductions, _creation, _shape, _joining, _padding, _indexing, _linear, _sorting, _calculus)
+_MODULES = (
+    _ufuncs,
+    _reductions,
+    _nan,
+    _quantiles,
+    _creation,
+    _shape,
+    _joining,
+    _padding,
+    _indexing,
+    _linear,
+    _sorting,
+    _calculus,
+    _functional,
+    _types,
+)
 
-#: The functions of this package by NumPy's qualified name, ``linalg.norm`` for one in a submodule.
+#: The functions of this package by NumPy's qualified name.
 SURFACE: dict[str, Callable[..., Any]] = {
     **{name: getattr(module, name) for module in _MODULES for name in module.__all__},
 }
@@ -39,6 +70,11 @@ _KNOWN = frozenset({bool, int, float, complex, np.ndarray, list, tuple, *np.scty
 def _takes(x: Any) -> bool:
     """Whether an operator of arrays takes ``x``; anything else gets to answer by its own reflected operator."""
     return type(x) in _KNOWN or isinstance(x, Tracer) or is_array_like(x)
+
+
+def _is_python(x: Any) -> bool:
+    """Whether ``x`` is a Python scalar, traced or not: a boolean counts as an integer among them."""
+    return type(x) is bool or is_weak(x)
 
 
 def _weak_result(y: Any) -> Any:
@@ -56,13 +92,13 @@ def _binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
         if not _takes(other):
             return NotImplemented
         y = ufunc.traced(self, other)
-        return _weak_result(y) if self.aval.weak and is_weak(other) else y
+        return _weak_result(y) if self.aval.weak and _is_python(other) else y
 
     def reflected(self: Tracer, other: Any) -> Any:
         if not _takes(other):
             return NotImplemented
         y = ufunc.traced(other, self)
-        return _weak_result(y) if self.aval.weak and is_weak(other) else y
+        return _weak_result(y) if self.aval.weak and _is_python(other) else y
 
     return forward, reflected
 
@@ -269,7 +305,7 @@ def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, out: 
         raise _no_form(f"np.{ufunc.__name__}")
     if method == "__call__":
         return function(*inputs, **keywords)
-    if method not in ("reduce", "accumulate", "outer") or not isinstance(function, _ufuncs.Ufunc):
+    if method not in ("reduce", "accumulate", "outer") or not isinstance(function, Ufunc):
         raise _no_form(f"np.{ufunc.__name__}.{method}")
     return getattr(function, method)(*inputs, **keywords)
 

@@ -3,41 +3,48 @@
 A ufunc is one line of a table: its name, and the rule that computes it from operands that NumPy's own type resolution
 has brought to the dtypes of the loop. Most rules are one primitive. Plain operands go to NumPy (see ``_promote``).
 
-Where a formula is not the definition, it is one whose derivatives are finite wherever the derivative exists:
-``logaddexp``, ``hypot`` and ``sinc`` say how.
+The functions made of ufuncs follow below the table.
 """
 
 from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import primitives as p
-from ..core.backend import _default
-from ..core.config import config
 from ..core.errors import OperandTypeError
 from ..core.trace import Tracer
 from ..core.types import aval_of, is_inexact, shape_of
-from ._promote import (
-    _PLAIN,
-    _SCALARS,
-    all_plain,
-    asarray,
-    broadcast,
-    cast,
-    convert_to,
-    eager,
-    eager_allowed,
-    full,
-    operand,
-    promote_dtypes,
-    refuse_out,
-    refuse_where,
-    ufunc_dtypes,
+from ._promote import asarray, broadcast, convert_to, eager, full, operand, promote_dtypes, refuse_out
+from ._ufunc import Comparison, Ufunc
+from ._ufunc_rules import (
+    compare,
+    conjugate_rule,
+    copysign_rule,
+    heaviside_rule,
+    hypot_rule,
+    ignoring_nan,
+    is_finite_rule,
+    is_inf_rule,
+    is_nan_rule,
+    kind,
+    ldexp_rule,
+    logaddexp_rule,
+    magnitude,
+    modf_rule,
+    negative_sign_rule,
+    on_floats,
+    on_truth,
+    power_rule,
+    reciprocal_rule,
+    rint_rule,
+    scalar_like,
+    spacing_rule,
+    trunc_rule,
+    typed,
 )
 
 __all__ = [
@@ -60,320 +67,25 @@ _FLOAT64 = np.dtype(np.float64)
 _LN2 = math.log(2.0)
 
 
-class Ufunc:
-    """A NumPy ufunc for traced values too: ``ufunc`` answers for plain ones, ``rule`` for all others.
-
-    It takes NumPy's arguments ``dtype`` and ``casting``. ``out`` and ``where`` write into an array that exists, which a
-    transformed function must not: they are refused, with what to write instead. ``order`` and ``subok`` speak of memory
-    layout and subclasses, which funcgrad does not have.
-    """
-
-    def __init__(self, name: str, rule: Callable[..., Any], ufunc: np.ufunc | None = None, note: str = "") -> None:
-        self.ufunc = getattr(np, name) if ufunc is None else ufunc
-        self.nin = self.ufunc.nin
-        self.rule = rule
-        self.__name__ = self.__qualname__ = name
-        self.__doc__ = f"As :data:`numpy.{name}`, for traced values too.{' ' if note else ''}{note}"
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        if not keywords and len(args) == self.nin and _default.name == "numpy" and not config.debug_nans:
-            for x in args:
-                if type(x) not in _PLAIN:
-                    break
-            else:
-                return self.ufunc(*args)
-        return self.call(args, **keywords)
-
-    def call(
-        self,
-        args: tuple[Any, ...],
-        out: Any = None,
-        *,
-        where: Any = True,
-        dtype: Any = None,
-        casting: str = "same_kind",
-    ) -> Any:
-        """The call with all its arguments."""
-        name = self.__name__
-        if len(args) == self.nin + 1:
-            *args, out = args
-        refuse_out(name, out)
-        refuse_where(name, where)
-        if len(args) != self.nin:
-            raise TypeError(f"{name}() takes {self.nin} positional arguments but {len(args)} were given")
-        if eager_allowed() and all_plain(args):
-            return self.ufunc(*args, dtype=dtype, casting=casting)
-        return self.traced(*args, dtype=dtype, casting=casting)
-
-    def traced(self, *args: Any, dtype: Any = None, casting: str = "same_kind") -> Any:
-        """Promote, broadcast, and apply the rule."""
-        name = self.__name__
-        operands = [x if type(x) in _SCALARS else operand(name, x, f"argument {i}") for i, x in enumerate(args)]
-        avals = [aval_of(x) for x in operands]
-        if dtype is None:
-            dtypes = ufunc_dtypes(self.ufunc, avals, name)
-        else:
-            strong = (*(a.dtype for a in avals), *[None] * self.ufunc.nout)
-            wanted = (*[None] * self.ufunc.nin, *[np.dtype(dtype)] * self.ufunc.nout)
-            dtypes = self.ufunc.resolve_dtypes(strong, signature=wanted, casting=casting)
-        return self.rule(*broadcast(name, *cast(operands, dtypes)))
-
-    def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """As ``numpy.ufunc.reduce``; for the ufuncs that have a reduction of their own."""
-        return self.method("reduce")(array, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
-
-    def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-        """As ``numpy.ufunc.accumulate``; for the ufuncs that have a cumulative form of their own."""
-        return self.method("accumulate")(array, axis=axis, dtype=dtype, out=out)
-
-    def outer(self, a: Any, b: Any, /) -> Any:
-        """The ufunc of all pairs of an element of ``a`` and one of ``b``, as ``numpy.ufunc.outer``."""
-        a, b = asarray(a), asarray(b)
-        return self(p.reshape(a, shape=(*shape_of(a), *[1] * len(shape_of(b)))), b)
-
-    def method(self, kind: str) -> Callable[..., Any]:
-        """The function that stands for a method of the ufunc: ``_reductions`` fills the table."""
-        try:
-            return METHODS[kind, self.__name__]
-        except KeyError:
-            known = ", ".join(sorted(name for k, name in METHODS if k == kind))
-            raise OperandTypeError(
-                f"{self.__name__}.{kind} is not written for traced values; those with a {kind} are {known}"
-            ) from None
-
-    def __reduce__(self) -> str:
-        return self.__name__
-
-    def __repr__(self) -> str:
-        return f"<funcgrad.numpy ufunc {self.__name__!r}>"
-
-
-#: From the kind of a ufunc method and the name of a ufunc to the function it is.
-METHODS: dict[tuple[str, str], Callable[..., Any]] = {}
-
-
-# Rules that are more than a primitive ---------------------------------------------------------------------------------
-
-
-def _kind(x: Any) -> str:
-    return aval_of(x).dtype.kind
-
-
-def _like(x: Any, value: Any) -> Any:
-    """A scalar of the dtype of ``x``; primitives broadcast it."""
-    return aval_of(x).dtype.type(value)
-
-
-def _on_floats(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A rounding: integers are what they are."""
-    return lambda x: rule(x) if is_inexact(aval_of(x).dtype) else p.copy(x)
-
-
-def _on_truth(primitive: Callable[..., Any]) -> Callable[..., Any]:
-    """Logic: an operand is true where it is not zero."""
-    return lambda *operands: primitive(*(convert_to(x, _BOOL) for x in operands))
-
-
-def _typed(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A rule of several steps: a Python scalar among its operands is given the dtype of the others at once."""
-
-    def typed(*operands: Any) -> Any:
-        dtype = next((aval_of(x).dtype for x in operands if type(x) not in (bool, int, float, complex)), None)
-        return rule(*(convert_to(x, aval_of(x).dtype if dtype is None else dtype) for x in operands))
-
-    return typed
-
-
-def _trunc(x: Any) -> Any:
-    return p.select(p.lt(x, 0), p.ceil(x), p.floor(x))
-
-
-def _rint(x: Any) -> Any:
-    if _kind(x) == "c":
-        return p.complex_(p.round_(p.real(x)), p.round_(p.imag(x)))
-    return p.round_(x)
-
-
-def _is_nan(x: Any) -> Any:
-    return p.ne(x, x) if is_inexact(aval_of(x).dtype) else full(shape_of(x), False, _BOOL)
-
-
-def _is_inf(x: Any) -> Any:
-    if _kind(x) == "c":
-        return p.or_(_is_inf(p.real(x)), _is_inf(p.imag(x)))
-    return p.eq(p.abs_(x), math.inf) if is_inexact(aval_of(x).dtype) else full(shape_of(x), False, _BOOL)
-
-
-def _is_finite(x: Any) -> Any:
-    return p.is_finite(x) if is_inexact(aval_of(x).dtype) else full(shape_of(x), True, _BOOL)
-
-
-def _magnitude(x: Any) -> Any:
-    return x if _kind(x) == "u" else p.abs_(x)
-
-
-def _conjugate(x: Any) -> Any:
-    return p.conj(x) if _kind(x) == "c" else p.copy(x)
-
-
-def _negative_sign(x: Any) -> Any:
-    # The angle of (-1, x) tells -0.0 from 0.0, without dividing by zero.
-    return p.lt(p.atan2(x, -1.0), 0)
-
-
-def _copysign(x: Any, y: Any) -> Any:
-    magnitude = p.abs_(x)
-    return p.select(_negative_sign(y), p.neg(magnitude), magnitude)
-
-
-def _reciprocal(x: Any) -> Any:
-    if is_inexact(aval_of(x).dtype):
-        return p.div(1, x)
-    ones = p.select(p.eq(x, 1), 1, _like(x, 0))
-    return ones if _kind(x) == "u" else p.select(p.eq(x, -1), -1, ones)
-
-
-def _heaviside(x: Any, h: Any) -> Any:
-    step = p.select(p.lt(x, 0), _like(x, 0), _like(x, 1))
-    return p.select(p.ne(x, x), x, p.select(p.eq(x, 0), h, step))
-
-
-def _ignoring_nan(better: Callable[..., Any]) -> Callable[..., Any]:
-    def rule(x: Any, y: Any) -> Any:
-        if not is_inexact(aval_of(x).dtype):
-            return better(x, y)
-        return p.select(p.ne(x, x), y, p.select(p.ne(y, y), x, better(x, y)))
-
-    return rule
-
-
-def _power(x: Any, y: Any) -> Any:
-    """A power; one with a static integral exponent is products, which have all derivatives everywhere."""
-    if type(y) in (int, float) and y == int_or_none(y) and -64 <= y <= 64:
-        if y < 0 and _kind(x) in "iu":
-            raise ValueError("Integers to negative integer powers are not allowed.")
-        return p.integer_pow(x, y=int(y))
-    return p.pow_(x, y)
-
-
-def int_or_none(y: float) -> int | None:
-    """The integer that ``y`` is, or None."""
-    return int(y) if math.isfinite(y) and y == int(y) else None
-
-
-def _logaddexp(exponential: Callable[..., Any], unit: float) -> Callable[..., Any]:
-    """max(x, y) + log(1 + exp(-|x - y|)), the difference taken as 0 where x = y, infinite or not.
-
-    At x = y the maximum gives each operand half of the tangent and |x - y| gives none: the derivative is 1/2, as it is.
-    """
-
-    def rule(x: Any, y: Any) -> Any:
-        apart = p.sub(x, y)
-        apart = p.select(p.eq(x, y), _like(apart, 0), apart)
-        small = p.log1p(exponential(p.neg(p.abs_(apart))))
-        return p.add(p.max_(x, y), small if unit == 1.0 else p.mul(small, 1 / unit))
-
-    return rule
-
-
-def _hypot(x: Any, y: Any) -> Any:
-    """sqrt(x² + y²), both divided by a power of two near the larger so that squares neither overflow nor vanish.
-
-    The scale is constant in the derivative because ``floor`` is. At the origin, where there is no derivative, it is 0.
-    """
-    larger = p.max_(p.abs_(x), p.abs_(y))
-    usable = p.and_(p.is_finite(larger), p.gt(larger, 0))
-    scale = p.exp2(p.floor(p.mul(p.log(p.select(usable, larger, _like(larger, 1))), 1 / _LN2)))
-    scale = p.max_(scale, float(np.finfo(aval_of(larger).dtype).tiny))
-    x, y = p.div(x, scale), p.div(y, scale)
-    squares = p.add(p.mul(x, x), p.mul(y, y))
-    root = p.sqrt(p.select(usable, squares, _like(squares, 1)))
-    # Not usable: 0, infinity or NaN, which the larger one is, but that infinity wins over NaN.
-    infinite = p.or_(p.eq(p.abs_(x), math.inf), p.eq(p.abs_(y), math.inf))
-    special = p.select(infinite, _like(squares, math.inf), larger)
-    return p.select(usable, p.mul(root, scale), special)
-
-
-def _ldexp(x: Any, n: Any) -> Any:
-    # In two halves, either of which is a power of two that x's dtype has.
-    half = p.floor_divide(p.convert(n, dtype=aval_of(x).dtype), 2)
-    rest = p.sub(p.convert(n, dtype=aval_of(x).dtype), half)
-    return p.mul(p.mul(x, p.exp2(half)), p.exp2(rest))
-
-
-def _spacing(x: Any) -> Any:
-    toward = p.select(_negative_sign(x), _like(x, -math.inf), _like(x, math.inf))
-    return p.sub(p.nextafter(x, toward), x)
-
-
-def _modf(x: Any) -> tuple[Any, Any]:
-    whole = _trunc(x)
-    fraction = p.select(_is_inf(x), _like(x, 0), p.sub(x, whole))
-    return _copysign(fraction, x), _copysign(whole, x)
-
-
-def _compare(name: str, primitive: Callable[..., Any]) -> Callable[..., Any]:
-    """A comparison. NumPy compares int64 with uint64 exactly: a negative integer compares as -1 does with 0."""
-
-    def rule(x: Any, y: Any) -> Any:
-        kinds = _kind(x), _kind(y)
-        if kinds == ("i", "u") and type(y) is not int and type(x) is not int:
-            wide = p.convert(x, dtype=aval_of(y).dtype)
-            below = p.lt(x, 0)
-            return p.select(below, _like(below, OUTCOME[name][0]), primitive(*broadcast(name, wide, y)))
-        if kinds == ("u", "i") and type(y) is not int and type(x) is not int:
-            wide = p.convert(y, dtype=aval_of(x).dtype)
-            below = p.lt(y, 0)
-            return p.select(below, _like(below, OUTCOME[name][1]), primitive(*broadcast(name, x, wide)))
-        return primitive(x, y)
-
-    return rule
-
-
-#: What a comparison answers for (-1, 0) and for (0, -1).
-OUTCOME = {
-    "equal": (False, False),
-    "not_equal": (True, True),
-    "less": (True, False),
-    "less_equal": (True, False),
-    "greater": (False, True),
-    "greater_equal": (False, True),
-}
-
-
-class Comparison(Ufunc):
-    """A comparison with a Python integer that the other operand's dtype cannot hold has one answer for all elements."""
-
-    def traced(self, x: Any, y: Any, /, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-        for one, other, flipped in ((x, y, False), (y, x, True)):
-            if type(other) is int and isinstance(one, Tracer) and one.aval.dtype.kind in "iu" and not one.aval.weak:
-                limits = np.iinfo(one.aval.dtype)
-                if not limits.min <= other <= limits.max:
-                    # All elements stand on the same side of it.
-                    below = other < 0
-                    return full(one.aval.shape, OUTCOME[self.__name__][int(below != flipped)], _BOOL)
-        return super().traced(x, y, dtype=dtype, casting=casting)
-
-
 # The table ------------------------------------------------------------------------------------------------------------
 
-add = Ufunc("add", lambda x, y: p.add(x, y) if _kind(x) != "b" else p.or_(x, y))
+add = Ufunc("add", lambda x, y: p.add(x, y) if kind(x) != "b" else p.or_(x, y))
 subtract = Ufunc("subtract", p.sub)
-multiply = Ufunc("multiply", lambda x, y: p.mul(x, y) if _kind(x) != "b" else p.and_(x, y))
+multiply = Ufunc("multiply", lambda x, y: p.mul(x, y) if kind(x) != "b" else p.and_(x, y))
 divide = true_divide = Ufunc("divide", p.div)
 floor_divide = Ufunc("floor_divide", p.floor_divide)
 remainder = mod = Ufunc("remainder", p.remainder)
 fmod = Ufunc("fmod", p.fmod)
 divmod = Ufunc("divmod", lambda x, y: (p.floor_divide(x, y), p.remainder(x, y)))
-modf = Ufunc("modf", _modf)
-power = pow = Ufunc("power", _power, note="A static integral exponent (a Python number) becomes products.")
-float_power = Ufunc("float_power", _power)
+modf = Ufunc("modf", modf_rule)
+power = pow = Ufunc("power", power_rule, note="A static integral exponent (a Python number) becomes products.")
+float_power = Ufunc("float_power", power_rule)
 negative = Ufunc("negative", p.neg)
 positive = Ufunc("positive", p.copy)
 absolute = abs = Ufunc("absolute", p.abs_, note="Its derivative at 0 is 0.")
 fabs = Ufunc("fabs", p.abs_)
 sign = Ufunc("sign", p.sign)
-reciprocal = Ufunc("reciprocal", _reciprocal)
+reciprocal = Ufunc("reciprocal", reciprocal_rule)
 square = Ufunc("square", lambda x: p.integer_pow(x, y=2))
 sqrt = Ufunc("sqrt", p.sqrt)
 cbrt = Ufunc("cbrt", p.cbrt)
@@ -385,8 +97,8 @@ log = Ufunc("log", p.log)
 log2 = Ufunc("log2", lambda x: p.div(p.log(x), _LN2))
 log10 = Ufunc("log10", lambda x: p.div(p.log(x), math.log(10.0)))
 log1p = Ufunc("log1p", p.log1p)
-logaddexp = Ufunc("logaddexp", _typed(_logaddexp(p.exp, 1.0)))
-logaddexp2 = Ufunc("logaddexp2", _typed(_logaddexp(p.exp2, _LN2)))
+logaddexp = Ufunc("logaddexp", typed(logaddexp_rule(p.exp, 1.0)))
+logaddexp2 = Ufunc("logaddexp2", typed(logaddexp_rule(p.exp2, _LN2)))
 
 sin = Ufunc("sin", p.sin)
 cos = Ufunc("cos", p.cos)
@@ -401,7 +113,7 @@ tanh = Ufunc("tanh", p.tanh)
 arcsinh = asinh = Ufunc("arcsinh", p.asinh)
 arccosh = acosh = Ufunc("arccosh", p.acosh)
 arctanh = atanh = Ufunc("arctanh", p.atanh)
-hypot = Ufunc("hypot", _typed(_hypot), note="Its derivative at the origin is 0.")
+hypot = Ufunc("hypot", typed(hypot_rule), note="Its derivative at the origin is 0.")
 degrees = Ufunc("degrees", lambda x: p.mul(x, 180.0 / math.pi))
 radians = Ufunc("radians", lambda x: p.mul(x, math.pi / 180.0))
 rad2deg = Ufunc("rad2deg", degrees.rule)
@@ -409,43 +121,43 @@ deg2rad = Ufunc("deg2rad", radians.rule)
 
 maximum = Ufunc("maximum", p.max_, note="Equal operands take half of the derivative each.")
 minimum = Ufunc("minimum", p.min_, note="Equal operands take half of the derivative each.")
-fmax = Ufunc("fmax", _typed(_ignoring_nan(p.max_)))
-fmin = Ufunc("fmin", _typed(_ignoring_nan(p.min_)))
-heaviside = Ufunc("heaviside", _typed(_heaviside))
-copysign = Ufunc("copysign", _typed(_copysign), note="The sign of a NaN is not seen: it counts as positive.")
-signbit = Ufunc("signbit", _negative_sign, note="The sign of a NaN is not seen: it counts as positive.")
+fmax = Ufunc("fmax", typed(ignoring_nan(p.max_)))
+fmin = Ufunc("fmin", typed(ignoring_nan(p.min_)))
+heaviside = Ufunc("heaviside", typed(heaviside_rule))
+copysign = Ufunc("copysign", typed(copysign_rule), note="The sign of a NaN is not seen: it counts as positive.")
+signbit = Ufunc("signbit", negative_sign_rule, note="The sign of a NaN is not seen: it counts as positive.")
 nextafter = Ufunc("nextafter", p.nextafter)
-spacing = Ufunc("spacing", _spacing)
-ldexp = Ufunc("ldexp", _ldexp)
+spacing = Ufunc("spacing", spacing_rule)
+ldexp = Ufunc("ldexp", ldexp_rule)
 
-rint = Ufunc("rint", _rint)
-floor = Ufunc("floor", _on_floats(p.floor))
-ceil = Ufunc("ceil", _on_floats(p.ceil))
-trunc = Ufunc("trunc", _on_floats(_trunc))
+rint = Ufunc("rint", rint_rule)
+floor = Ufunc("floor", on_floats(p.floor))
+ceil = Ufunc("ceil", on_floats(p.ceil))
+trunc = Ufunc("trunc", on_floats(trunc_rule))
 
-isfinite = Ufunc("isfinite", _is_finite)
-isinf = Ufunc("isinf", _is_inf)
-isnan = Ufunc("isnan", _is_nan)
-conjugate = conj = Ufunc("conjugate", _conjugate)
+isfinite = Ufunc("isfinite", is_finite_rule)
+isinf = Ufunc("isinf", is_inf_rule)
+isnan = Ufunc("isnan", is_nan_rule)
+conjugate = conj = Ufunc("conjugate", conjugate_rule)
 
-equal = Comparison("equal", _compare("equal", p.eq))
-not_equal = Comparison("not_equal", _compare("not_equal", p.ne))
-less = Comparison("less", _compare("less", p.lt))
-less_equal = Comparison("less_equal", _compare("less_equal", p.le))
-greater = Comparison("greater", _compare("greater", p.gt))
-greater_equal = Comparison("greater_equal", _compare("greater_equal", p.ge))
+equal = Comparison("equal", compare("equal", p.eq))
+not_equal = Comparison("not_equal", compare("not_equal", p.ne))
+less = Comparison("less", compare("less", p.lt))
+less_equal = Comparison("less_equal", compare("less_equal", p.le))
+greater = Comparison("greater", compare("greater", p.gt))
+greater_equal = Comparison("greater_equal", compare("greater_equal", p.ge))
 
-logical_and = Ufunc("logical_and", _on_truth(p.and_))
-logical_or = Ufunc("logical_or", _on_truth(p.or_))
-logical_xor = Ufunc("logical_xor", _on_truth(p.xor))
-logical_not = Ufunc("logical_not", _on_truth(p.not_))
+logical_and = Ufunc("logical_and", on_truth(p.and_))
+logical_or = Ufunc("logical_or", on_truth(p.or_))
+logical_xor = Ufunc("logical_xor", on_truth(p.xor))
+logical_not = Ufunc("logical_not", on_truth(p.not_))
 bitwise_and = Ufunc("bitwise_and", p.and_)
 bitwise_or = Ufunc("bitwise_or", p.or_)
 bitwise_xor = Ufunc("bitwise_xor", p.xor)
 invert = bitwise_not = bitwise_invert = Ufunc("invert", p.not_)
 left_shift = bitwise_left_shift = Ufunc("left_shift", p.shift_left)
 right_shift = bitwise_right_shift = Ufunc("right_shift", p.shift_right)
-bitwise_count = Ufunc("bitwise_count", lambda x: p.convert(p.population_count(_magnitude(x)), dtype=np.dtype(np.uint8)))
+bitwise_count = Ufunc("bitwise_count", lambda x: p.convert(p.population_count(magnitude(x)), dtype=np.dtype(np.uint8)))
 
 
 # Functions made of them -----------------------------------------------------------------------------------------------
@@ -454,19 +166,19 @@ bitwise_count = Ufunc("bitwise_count", lambda x: p.convert(p.population_count(_m
 @eager(np.real)
 def real(val: Any) -> Any:
     val = operand("real", val)
-    return p.real(val) if _kind(val) == "c" else asarray(val)
+    return p.real(val) if kind(val) == "c" else asarray(val)
 
 
 @eager(np.imag)
 def imag(val: Any) -> Any:
     val = operand("imag", val)
-    return p.imag(val) if _kind(val) == "c" else full(shape_of(val), 0, aval_of(val).dtype)
+    return p.imag(val) if kind(val) == "c" else full(shape_of(val), 0, aval_of(val).dtype)
 
 
 @eager(np.angle)
 def angle(z: Any, deg: bool = False) -> Any:
     z = operand("angle", z)
-    if _kind(z) == "c":
+    if kind(z) == "c":
         result = arctan2(p.imag(z), p.real(z))
     else:
         result = arctan2(0, z)
@@ -510,8 +222,8 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     refuse_out("clip", out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     a = operand("clip", a)
-    kind, dtype = _kind(a), aval_of(a).dtype
-    if kind in "iu":
+    dtype = aval_of(a).dtype
+    if dtype.kind in "iu":
         # A bound beyond the integers of the dtype bounds nothing.
         limits = np.iinfo(dtype)
         low = None if type(low) is int and low <= limits.min else low
@@ -566,7 +278,7 @@ def sinc(x: Any) -> Any:
         x = convert_to(x, _FLOAT64)
     y = p.mul(x, math.pi)
     near = p.lt(p.abs_(y), 0.05)
-    zero, one = _like(y, 0), _like(y, 1)
+    zero, one = scalar_like(y, 0), scalar_like(y, 1)
     square_ = p.integer_pow(p.select(near, y, zero), y=2)
     series = p.add(p.mul(p.add(p.mul(p.add(p.mul(square_, -1 / 5040), 1 / 120), square_), -1 / 6), square_), 1.0)
     far = p.select(near, one, y)
@@ -640,4 +352,4 @@ def isrealobj(x: Any) -> bool:
 
 def iscomplexobj(x: Any) -> bool:
     """Whether the dtype is complex, as :func:`numpy.iscomplexobj`."""
-    return _kind(operand("iscomplexobj", x)) == "c"
+    return kind(operand("iscomplexobj", x)) == "c"

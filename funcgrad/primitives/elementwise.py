@@ -59,6 +59,7 @@ class Elementwise(Primitive):
         self.rules = rules
         self.result = result
         self.linear = linear
+        self.keeps_type = result == "same"
         ELEMENTWISE[name] = self
 
     def type(self, *avals: Aval, **params: Any) -> Aval:
@@ -145,6 +146,10 @@ class Elementwise(Primitive):
 class Convert(Elementwise):
     """Conversion to another dtype; ``weak`` marks a rank-0 result as a Python scalar."""
 
+    def __init__(self, name: str, kinds: str) -> None:
+        super().__init__(name, kinds)
+        self.keeps_type = False
+
     def type(self, *avals: Aval, **params: Any) -> Aval:
         (x,) = avals
         dtype, weak = params["dtype"], params.get("weak", False)
@@ -178,7 +183,7 @@ _ALL, _NUMBER, _INEXACT, _FLOAT, _INT, _BITS, _ORDERED = "bifuc", "iufc", "fc", 
 
 # Arithmetic -----------------------------------------------------------------------------------------------------------
 
-neg = Elementwise("neg", _NUMBER, lambda t, y, x: neg(t), linear=[lambda ct, x: neg(ct)])
+neg: Elementwise = Elementwise("neg", _NUMBER, lambda t, y, x: neg(t), linear=[lambda ct, x: neg(ct)])
 add = Elementwise(
     "add",
     _ALL,
@@ -193,14 +198,14 @@ sub = Elementwise(
     lambda t, z, x, y: neg(t),
     linear=[lambda ct, x, y: ct, lambda ct, x, y: neg(ct)],
 )
-mul = Elementwise(
+mul: Elementwise = Elementwise(
     "mul",
     _ALL,
     lambda t, z, x, y: mul(t, y),
     lambda t, z, x, y: mul(x, t),
     linear=[lambda ct, x, y: mul(ct, y), lambda ct, x, y: mul(x, ct)],
 )
-div = Elementwise(
+div: Elementwise = Elementwise(
     "div",
     _INEXACT,
     lambda t, z, x, y: div(t, y),
@@ -249,13 +254,13 @@ erf = Elementwise("erf", _FLOAT, lambda t, y, x: mul(t, mul(2 / math.sqrt(math.p
 # Trigonometry ---------------------------------------------------------------------------------------------------------
 
 sin = Elementwise("sin", _INEXACT, lambda t, y, x: mul(t, cos(x)))
-cos = Elementwise("cos", _INEXACT, lambda t, y, x: mul(t, neg(sin(x))))
+cos: Elementwise = Elementwise("cos", _INEXACT, lambda t, y, x: mul(t, neg(sin(x))))
 tan = Elementwise("tan", _INEXACT, lambda t, y, x: mul(t, add(1.0, mul(y, y))))
 asin = Elementwise("asin", _INEXACT, lambda t, y, x: mul(t, rsqrt(sub(1.0, mul(x, x)))))
 acos = Elementwise("acos", _INEXACT, lambda t, y, x: mul(t, neg(rsqrt(sub(1.0, mul(x, x))))))
 atan = Elementwise("atan", _INEXACT, lambda t, y, x: div(t, add(1.0, mul(x, x))))
 sinh = Elementwise("sinh", _INEXACT, lambda t, y, x: mul(t, cosh(x)))
-cosh = Elementwise("cosh", _INEXACT, lambda t, y, x: mul(t, sinh(x)))
+cosh: Elementwise = Elementwise("cosh", _INEXACT, lambda t, y, x: mul(t, sinh(x)))
 tanh = Elementwise("tanh", _INEXACT, lambda t, y, x: mul(t, sub(1.0, mul(y, y))))
 asinh = Elementwise("asinh", _INEXACT, lambda t, y, x: mul(t, rsqrt(add(mul(x, x), 1.0))))
 acosh = Elementwise("acosh", _INEXACT, lambda t, y, x: mul(t, mul(rsqrt(sub(x, 1.0)), rsqrt(add(x, 1.0)))))
@@ -318,22 +323,22 @@ population_count = Elementwise("population_count", _INT, None)
 
 # Complex numbers, conversion, choice ----------------------------------------------------------------------------------
 
-real = Elementwise(
+real: Elementwise = Elementwise(
     "real",
     "c",
     lambda t, y, x: real(t),
     result="real",
     linear=[lambda ct, x: complex_(ct, 0.0)],
 )
-imag = Elementwise(
+imag: Elementwise = Elementwise(
     "imag",
     "c",
     lambda t, y, x: imag(t),
     result="real",
     linear=[lambda ct, x: complex_(0.0, neg(ct))],
 )
-conj = Elementwise("conj", "c", lambda t, y, x: conj(t), linear=[lambda ct, x: conj(ct)])
-complex_ = Elementwise(
+conj: Elementwise = Elementwise("conj", "c", lambda t, y, x: conj(t), linear=[lambda ct, x: conj(ct)])
+complex_: Elementwise = Elementwise(
     "complex",
     _FLOAT,
     lambda t, z, x, y: complex_(t, 0.0),
@@ -342,7 +347,7 @@ complex_ = Elementwise(
     linear=[lambda ct, x, y: real(ct), lambda ct, x, y: neg(imag(ct))],
 )
 convert = Convert("convert", _ALL)
-select = Select(
+select: Select = Select(
     "select",
     _ALL,
     None,

@@ -79,6 +79,8 @@ class BatchTrace(Trace):
         _state.trace = self.parent
         try:
             if isinstance(primitive, Collective) and concerned:
+                out: Any
+                out_batched: Any
                 out, out_batched = primitive.collect(size, values, batched, **params)
             else:
                 axis: Any = self.axis if primitive.axis_aware else size

@@ -225,7 +225,7 @@ class _Rows:
 class _RowsJVP(_Rows):
     """A jvp rule over rows."""
 
-    def __call__(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:  # type: ignore[override]
+    def __call__(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         n = len(primals)
         live = [t is not None for t in tangents]
         found: list[bool] = []
@@ -260,7 +260,7 @@ class _RowsForward(_Rows):
 class _RowsBackward(_Rows):
     """A backward pass over rows."""
 
-    def __call__(self, residuals: Sequence[Any], cts: Sequence[Any]) -> Any:  # type: ignore[override]
+    def __call__(self, residuals: Sequence[Any], cts: Sequence[Any]) -> Any:
         n = len(residuals)
         live = [c is not None for c in cts]
         found: list[bool] = []

@@ -36,16 +36,20 @@ def instantiate(tangent: Any, primal: Any) -> Any:
 class JVPTracer(Tracer):
     """A value with its tangent."""
 
-    __slots__ = ("primal", "tangent")
+    __slots__ = ("_aval", "primal", "tangent")
 
     def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
         self.trace = trace
         self.primal = primal
         self.tangent = tangent
+        self._aval: Aval | None = None
 
     @property
     def aval(self) -> Aval:
-        return aval_of(self.primal)
+        aval = self._aval
+        if aval is None:
+            aval = self._aval = aval_of(self.primal)
+        return aval
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,7 +57,7 @@ class JVPTracer(Tracer):
 
     @property
     def dtype(self) -> Any:
-        return aval_of(self.primal).dtype
+        return self.aval.dtype
 
     def concrete(self, use: str) -> Any:
         return self.primal.concrete(use) if isinstance(self.primal, Tracer) else self.primal

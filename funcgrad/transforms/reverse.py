@@ -95,19 +95,20 @@ class LinearTrace(Trace):
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         inputs: list[Any] = []
-        avals = []
-        linear = False
+        tangent: Var | None = None
         for x in args:
             if type(x) is LinearTracer and x.trace is self:
-                linear = True
-                inputs.append(x.var)
-                avals.append(x.var.aval)
+                tangent = x.var
+                inputs.append(tangent)
             else:
                 inputs.append(x)
-                avals.append(aval_of(x))
-        if not linear:
+        if tangent is None:
             return run_under(self.parent, primitive, args, params)
-        derived = primitive.type(*avals, **params)
+        derived: Any
+        if primitive.keeps_type and all(len(shape_of(x)) <= tangent.aval.ndim for x in args):
+            derived = tangent.aval
+        else:
+            derived = primitive.type(*[x.aval if type(x) is Var else aval_of(x) for x in inputs], **params)
         outputs = [Var(a) for a in derived] if primitive.multiple else [Var(derived)]
         self.eqns.append(Eqn(primitive, inputs, outputs, params, user_source()))
         if primitive.multiple:
@@ -192,6 +193,7 @@ def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
             if masks and masks.get(var) is not mask:
                 masks.pop(var, None)
 
+    ct: Any
     for var, ct in zip(tape.outs, cts, strict=True):
         if var is not None and ct is not None:
             give(var, ct, None)
@@ -200,7 +202,7 @@ def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
             primitive = eqn.primitive
             mask = None
             if primitive.multiple:
-                ct: Any = [sums.pop(v, None) for v in eqn.outputs]
+                ct = [sums.pop(v, None) for v in eqn.outputs]
                 if all(c is None for c in ct):
                     continue
             else:

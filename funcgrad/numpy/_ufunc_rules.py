@@ -1,0 +1,223 @@
+"""The rules of ufuncs that are more than one primitive.
+
+Where a formula is not the definition, it is one whose derivatives are finite wherever the derivative exists:
+:func:`logaddexp_rule` and :func:`hypot_rule` say how.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import primitives as p
+from ..core.types import aval_of, is_inexact, shape_of
+from ._promote import broadcast, convert_to, full
+from ._ufunc import OUTCOME
+
+__all__ = [
+    "compare",
+    "conjugate_rule",
+    "copysign_rule",
+    "heaviside_rule",
+    "hypot_rule",
+    "ignoring_nan",
+    "is_finite_rule",
+    "is_inf_rule",
+    "is_nan_rule",
+    "kind",
+    "ldexp_rule",
+    "logaddexp_rule",
+    "magnitude",
+    "modf_rule",
+    "negative_sign_rule",
+    "on_floats",
+    "on_truth",
+    "power_rule",
+    "reciprocal_rule",
+    "rint_rule",
+    "scalar_like",
+    "spacing_rule",
+    "trunc_rule",
+    "typed",
+]
+
+_BOOL = np.dtype(np.bool_)
+_LN2 = math.log(2.0)
+
+
+def kind(x: Any) -> str:
+    return aval_of(x).dtype.kind
+
+
+def scalar_like(x: Any, value: Any) -> Any:
+    """A scalar of the dtype of ``x``; primitives broadcast it."""
+    return aval_of(x).dtype.type(value)
+
+
+def on_floats(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rounding: integers are what they are."""
+    return lambda x: rule(x) if is_inexact(aval_of(x).dtype) else p.copy(x)
+
+
+def on_truth(primitive: Callable[..., Any]) -> Callable[..., Any]:
+    """Logic: an operand is true where it is not zero."""
+    return lambda *operands: primitive(*(convert_to(x, _BOOL) for x in operands))
+
+
+def typed(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule of several steps: a Python scalar among its operands is given the dtype of the others at once."""
+
+    def typed(*operands: Any) -> Any:
+        dtype = next((aval_of(x).dtype for x in operands if type(x) not in (bool, int, float, complex)), None)
+        return rule(*(convert_to(x, aval_of(x).dtype if dtype is None else dtype) for x in operands))
+
+    return typed
+
+
+def trunc_rule(x: Any) -> Any:
+    return p.select(p.lt(x, 0), p.ceil(x), p.floor(x))
+
+
+def rint_rule(x: Any) -> Any:
+    if kind(x) == "c":
+        return p.complex_(p.round_(p.real(x)), p.round_(p.imag(x)))
+    return p.round_(x)
+
+
+def is_nan_rule(x: Any) -> Any:
+    return p.ne(x, x) if is_inexact(aval_of(x).dtype) else full(shape_of(x), False, _BOOL)
+
+
+def is_inf_rule(x: Any) -> Any:
+    if kind(x) == "c":
+        return p.or_(is_inf_rule(p.real(x)), is_inf_rule(p.imag(x)))
+    return p.eq(p.abs_(x), math.inf) if is_inexact(aval_of(x).dtype) else full(shape_of(x), False, _BOOL)
+
+
+def is_finite_rule(x: Any) -> Any:
+    return p.is_finite(x) if is_inexact(aval_of(x).dtype) else full(shape_of(x), True, _BOOL)
+
+
+def magnitude(x: Any) -> Any:
+    return x if kind(x) == "u" else p.abs_(x)
+
+
+def conjugate_rule(x: Any) -> Any:
+    return p.conj(x) if kind(x) == "c" else p.copy(x)
+
+
+def negative_sign_rule(x: Any) -> Any:
+    # The angle of (-1, x) tells -0.0 from 0.0, without dividing by zero.
+    return p.lt(p.atan2(x, -1.0), 0)
+
+
+def copysign_rule(x: Any, y: Any) -> Any:
+    magnitude = p.abs_(x)
+    return p.select(negative_sign_rule(y), p.neg(magnitude), magnitude)
+
+
+def reciprocal_rule(x: Any) -> Any:
+    if is_inexact(aval_of(x).dtype):
+        return p.div(1, x)
+    ones = p.select(p.eq(x, 1), 1, scalar_like(x, 0))
+    return ones if kind(x) == "u" else p.select(p.eq(x, -1), -1, ones)
+
+
+def heaviside_rule(x: Any, h: Any) -> Any:
+    step = p.select(p.lt(x, 0), scalar_like(x, 0), scalar_like(x, 1))
+    return p.select(p.ne(x, x), x, p.select(p.eq(x, 0), h, step))
+
+
+def ignoring_nan(better: Callable[..., Any]) -> Callable[..., Any]:
+    def rule(x: Any, y: Any) -> Any:
+        if not is_inexact(aval_of(x).dtype):
+            return better(x, y)
+        return p.select(p.ne(x, x), y, p.select(p.ne(y, y), x, better(x, y)))
+
+    return rule
+
+
+def power_rule(x: Any, y: Any) -> Any:
+    """A power; one with a static integral exponent is products, which have all derivatives everywhere."""
+    if type(y) in (int, float) and y == _integer_or_none(y) and -64 <= y <= 64:
+        if y < 0 and kind(x) in "iu":
+            raise ValueError("Integers to negative integer powers are not allowed.")
+        return p.integer_pow(x, y=int(y))
+    return p.pow_(x, y)
+
+
+def _integer_or_none(y: float) -> int | None:
+    """The integer that ``y`` is, or None."""
+    return int(y) if math.isfinite(y) and y == int(y) else None
+
+
+def logaddexp_rule(exponential: Callable[..., Any], unit: float) -> Callable[..., Any]:
+    """max(x, y) + log(1 + exp(-|x - y|)), the difference taken as 0 where x = y, infinite or not.
+
+    At x = y the maximum gives each operand half of the tangent and |x - y| gives none: the derivative is 1/2, as it is.
+    """
+
+    def rule(x: Any, y: Any) -> Any:
+        apart = p.sub(x, y)
+        apart = p.select(p.eq(x, y), scalar_like(apart, 0), apart)
+        small = p.log1p(exponential(p.neg(p.abs_(apart))))
+        return p.add(p.max_(x, y), small if unit == 1.0 else p.mul(small, 1 / unit))
+
+    return rule
+
+
+def hypot_rule(x: Any, y: Any) -> Any:
+    """sqrt(x² + y²), both divided by a power of two near the larger so that squares neither overflow nor vanish.
+
+    The scale is constant in the derivative because ``floor`` is. At the origin, where there is no derivative, it is 0.
+    """
+    larger = p.max_(p.abs_(x), p.abs_(y))
+    usable = p.and_(p.is_finite(larger), p.gt(larger, 0))
+    scale = p.exp2(p.floor(p.mul(p.log(p.select(usable, larger, scalar_like(larger, 1))), 1 / _LN2)))
+    scale = p.max_(scale, float(np.finfo(aval_of(larger).dtype).tiny))
+    x, y = p.div(x, scale), p.div(y, scale)
+    squares = p.add(p.mul(x, x), p.mul(y, y))
+    root = p.sqrt(p.select(usable, squares, scalar_like(squares, 1)))
+    # Not usable: 0, infinity or NaN, which the larger one is, but that infinity wins over NaN.
+    infinite = p.or_(p.eq(p.abs_(x), math.inf), p.eq(p.abs_(y), math.inf))
+    special = p.select(infinite, scalar_like(squares, math.inf), larger)
+    return p.select(usable, p.mul(root, scale), special)
+
+
+def ldexp_rule(x: Any, n: Any) -> Any:
+    # In two halves, either of which is a power of two that x's dtype has.
+    half = p.floor_divide(p.convert(n, dtype=aval_of(x).dtype), 2)
+    rest = p.sub(p.convert(n, dtype=aval_of(x).dtype), half)
+    return p.mul(p.mul(x, p.exp2(half)), p.exp2(rest))
+
+
+def spacing_rule(x: Any) -> Any:
+    toward = p.select(negative_sign_rule(x), scalar_like(x, -math.inf), scalar_like(x, math.inf))
+    return p.sub(p.nextafter(x, toward), x)
+
+
+def modf_rule(x: Any) -> tuple[Any, Any]:
+    whole = trunc_rule(x)
+    fraction = p.select(is_inf_rule(x), scalar_like(x, 0), p.sub(x, whole))
+    return copysign_rule(fraction, x), copysign_rule(whole, x)
+
+
+def compare(name: str, primitive: Callable[..., Any]) -> Callable[..., Any]:
+    """A comparison. NumPy compares int64 with uint64 exactly: a negative integer compares as -1 does with 0."""
+
+    def rule(x: Any, y: Any) -> Any:
+        kinds = kind(x), kind(y)
+        if kinds == ("i", "u") and type(y) is not int and type(x) is not int:
+            wide = p.convert(x, dtype=aval_of(y).dtype)
+            below = p.lt(x, 0)
+            return p.select(below, scalar_like(below, OUTCOME[name][0]), primitive(*broadcast(name, wide, y)))
+        if kinds == ("u", "i") and type(y) is not int and type(x) is not int:
+            wide = p.convert(y, dtype=aval_of(x).dtype)
+            below = p.lt(y, 0)
+            return p.select(below, scalar_like(below, OUTCOME[name][1]), primitive(*broadcast(name, x, wide)))
+        return primitive(x, y)
+
+    return rule

@@ -1,0 +1,112 @@
+"""Back ends: the conformance suite, a third party's found through its entry point, and what is said when one is missing."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import funcgrad as fg
+import funcgrad.numpy as fnp
+from funcgrad.core import backend as registry
+from funcgrad.errors import BackendError
+from funcgrad.extend import Backend, get_backend
+from funcgrad.testing import check_backend
+
+
+def test_the_numpy_back_end_conforms():
+    check_backend("numpy")
+
+
+class Interpreted(Backend):
+    """A back end that has a table of operations and nothing else: programs are interpreted."""
+
+    name = "interpreted"
+    ops = dict(get_backend("numpy").ops)
+
+
+@pytest.fixture
+def interpreted():
+    backend = Interpreted()
+    registry.register_backend(backend)
+    yield backend
+    registry._registry.pop(backend.name)
+
+
+def test_a_table_of_operations_is_enough(interpreted):
+    check_backend(interpreted)
+
+
+def test_conformance_finds_a_wrong_operation(interpreted):
+    interpreted.ops = interpreted.ops | {"sin": np.cos}
+    with pytest.raises(AssertionError, match="back end interpreted, sin of float32"):
+        check_backend(interpreted)
+
+
+def test_conformance_finds_a_wrong_dtype(interpreted):
+    interpreted.ops = interpreted.ops | {"exp": lambda x: np.exp(x.astype("float64"))}
+    with pytest.raises(AssertionError, match="exp of float32: a result is f64"):
+        check_backend(interpreted)
+
+
+def test_a_missing_operation_is_named(interpreted):
+    interpreted.ops = {k: v for k, v in interpreted.ops.items() if k != "tanh"}
+    with fg.use_backend("interpreted"), pytest.raises(BackendError, match="'interpreted' has no 'tanh'"):
+        fg.jit(fnp.tanh)(np.ones(3))
+
+
+def test_an_unknown_back_end_lists_the_known_ones():
+    with pytest.raises(BackendError, match=r"^there is no back end 'nunpy'; there are: .*numpy"), fg.use_backend("nunpy"):
+        pass
+
+
+def test_the_back_end_is_put_back_after_an_error():
+    with pytest.raises(KeyError), fg.use_backend("numpy"):
+        raise KeyError
+    assert registry.current_backend().name == "numpy"
+
+
+def test_a_foreign_array_is_refused():
+    class Foreign:
+        shape = (3,)
+        dtype = np.dtype("float64")
+
+    with pytest.raises(BackendError, match="Foreign belongs to no known back end"):
+        fg.jit(lambda x: x + 1)(Foreign())
+
+
+def test_a_plug_in_is_found_through_its_entry_point(tmp_path):
+    """A distribution on the path that declares an entry point, as pip would install it."""
+    (tmp_path / "tracing_numpy.py").write_text(
+        textwrap.dedent(
+            """
+            from funcgrad.extend import Backend, get_backend
+
+            class Counting(Backend):
+                name = "counting"
+                ops = dict(get_backend("numpy").ops)
+
+            backend = Counting()
+            """
+        )
+    )
+    info = tmp_path / "tracing_numpy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tracing-numpy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[funcgrad.backends]\ncounting = tracing_numpy:backend\n")
+    code = textwrap.dedent(
+        """
+        import numpy as np, funcgrad as fg, funcgrad.numpy as fnp
+        assert "counting" in fg.backends(), fg.backends()
+        with fg.use_backend("counting") as backend:
+            assert backend.name == "counting"
+            print(fg.jit(fg.grad(lambda x: fnp.sum(x**2)))(np.arange(3.0)))
+        """
+    )
+    path = [str(tmp_path), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}\n{code}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[0. 2. 4.]"
