@@ -363,6 +363,16 @@ def test_a_body_is_written_once() -> None:
     assert source.count("def _one(") == source.count("def _two(") == 1
 
 
+def test_a_value_is_stacked_once() -> None:
+    body = staged(lambda c, x: [p.add(c, x), c, p.sin(x), c, p.sin(x)], f64(), f64())
+    jaxpr = staged(
+        lambda c, xs: scan(c, xs, jaxpr=body, num_consts=0, num_carry=1, length=3, reverse=False), f64(), f64(3)
+    )
+    (eqn,) = simplify(jaxpr, backend.ops).eqns
+    assert len(eqn.outputs) == 3
+    run_both(jaxpr, np.float64(1), np.arange(3.0))
+
+
 def test_loop_invariants_are_computed_once() -> None:
     def body(w: Any, c: Any, x: Any) -> list[Any]:
         v = p.exp(w)

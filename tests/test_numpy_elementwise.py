@@ -225,6 +225,12 @@ def test_second_derivatives(name, x):
     assert fg.grad(fg.grad(function))(x) == pytest.approx(float(numerical), rel=1e-4, abs=1e-6)
 
 
+def test_second_derivatives_where_operands_are_equal():
+    assert fg.grad(fg.grad(lambda x: fnp.logaddexp(x, 2.0)))(2.0) == pytest.approx(0.25)
+    assert fg.grad(fg.grad(lambda x: fnp.logaddexp2(2.0, x)))(2.0) == pytest.approx(0.25 * math.log(2))
+    assert fg.grad(fg.grad(fnp.sinc))(0.0) == pytest.approx(-(math.pi**2) / 3)
+
+
 def test_debug_nans_sees_eager_calls():
     with config(debug_nans=True), np.errstate(all="ignore"):
         assert fnp.add(2, 3) == 5

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy_calls import both
 from numpy_oracle import against, assert_same, staged
 
 import funcgrad as fg
@@ -213,7 +214,7 @@ def test_division_power_and_functions(index):
         want = x.copy()
         ufunc.at(want, index, 2.0)
         assert_same(getattr(fg.at(x)[index], name)(2.0), want)
-        assert_same(staged(lambda x: getattr(x.at[index], name)(2.0), x), want)
+        assert_same(staged(lambda x, n=name: getattr(x.at[index], n)(2.0), x), want)
     want = x.copy()
     want[index] = np.sin(x[index])
     assert_same(fg.at(x)[index].apply(np.sin), want)
@@ -305,11 +306,10 @@ X = RNG.normal(size=(3, 4, 5))
 @pytest.mark.parametrize("axis", [None, 0, 1, -1])
 def test_take(axis):
     for index in (1, [0, 2], np.array([[0, 1], [2, -1]])):
-        against(lambda x, i=index: fnp.take(x, i, axis), lambda x, i=index: np.take(x, i, axis), X)
-        against(lambda x, i: fnp.take(x, i, axis), lambda x, i: np.take(x, i, axis), X, np.asarray(index))
+        both("take", X, index, axis)
+        both("take", X, np.asarray(index), axis)
     for mode in ("wrap", "clip"):
-        far = np.array([7, -9, -1])
-        against(lambda x, i: fnp.take(x, i, axis, mode=mode), lambda x, i: np.take(x, i, axis, mode=mode), X, far)
+        both("take", X, np.array([7, -9, -1]), axis, mode=mode)
     with pytest.raises(IndexError):
         staged(lambda x, i: fnp.take(x, i, axis), X, np.array([99]))
 
@@ -344,8 +344,8 @@ def test_flat_and_multiple_indices():
     flat = np.arange(60)
     for order in "CF":
         places = np.unravel_index(flat, (3, 4, 5), order)
-        assert_same(staged(lambda i: fnp.unravel_index(i, (3, 4, 5), order), flat), places)
-        back = staged(lambda *i: fnp.ravel_multi_index(i, (3, 4, 5), order=order), *places)
+        both("unravel_index", flat, (3, 4, 5), order)
+        back = staged(lambda *i, o=order: fnp.ravel_multi_index(i, (3, 4, 5), order=o), *places)
         assert_same(back, flat)
     modes = ("clip", "wrap", "clip")
     far = [i + 3 for i in np.unravel_index(flat, (3, 4, 5))]
@@ -385,9 +385,8 @@ def test_choices():
     against(
         lambda c, y: fnp.choose(c, [y, 10, [1, 2]]), lambda c, y: np.choose(c, [y, 10, [1, 2]]), which, np.ones((2, 2))
     )
-    far = which * 5 - 4
     for mode in ("wrap", "clip"):
-        against(lambda c: fnp.choose(c, [7, 8, 9], mode=mode), lambda c: np.choose(c, [7, 8, 9], mode=mode), far)
+        both("choose", which * 5 - 4, [7, 8, 9], mode=mode)
 
     def select(xp, x):
         return xp.select([x > 1, x > 0], [x, 1], -2)
@@ -396,8 +395,8 @@ def test_choices():
     against(lambda x: select(fnp, x), lambda x: select(np, x), X.astype(np.float32))
     for bins in ([0.0, 1, 2], [2.0, 1, 0]):
         for right in (False, True):
-            against(lambda x: fnp.digitize(x, bins, right), lambda x: np.digitize(x, bins, right), X)
-    against(lambda x: fnp.compress([0, 1, 1], x, 0), lambda x: np.compress([0, 1, 1], x, 0), X)
+            both("digitize", X, bins, right)
+    both("compress", [0, 1, 1], X, 0)
     mask = X > 0.5
     against(lambda x: fnp.extract(mask, x), lambda x: np.extract(mask, x), X)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy_calls import both
 from numpy_oracle import assert_same, staged
 
 import funcgrad as fg
@@ -16,22 +17,6 @@ X = RNG.normal(size=(3, 4, 5))
 M, V = X[0], X[0, 0]
 ONES = RNG.normal(size=(3, 1, 5, 1))
 INTS = RNG.integers(-9, 9, (4, 5))
-
-
-def both(name, *args, tolerance=1e-12, **keywords):
-    """Compare with NumPy: the arguments that are arrays are traced, then all is done eagerly."""
-    reference, function = getattr(np, name), getattr(fnp, name)
-    arrays = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
-
-    def run(*traced):
-        items = list(args)
-        for i, a in zip(arrays, traced):
-            items[i] = a
-        return function(*items, **keywords)
-
-    want = reference(*args, **keywords)
-    assert_same(staged(run, *(args[i] for i in arrays)), want, tolerance)
-    assert_same(function(*args, **keywords), want, tolerance)
 
 
 def joined(name, arrays, **keywords):

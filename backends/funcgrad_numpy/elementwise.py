@@ -19,8 +19,13 @@ def logistic(x):
     x = np.asarray(x)
     if x.dtype.kind == "c":
         return 1 / (1 + np.exp(-x))
-    z = np.exp(-np.abs(x))
-    return np.where(x < 0, z, x.dtype.type(1)) / (1 + z)
+    z = np.abs(x, out=np.empty_like(x))
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    result = np.where(x < 0, z, x.dtype.type(1))
+    z += 1
+    result /= z
+    return result[()]
 
 
 def integer_pow(x, *, y):

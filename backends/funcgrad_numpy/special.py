@@ -29,28 +29,42 @@ _ERF_MIDDLE = (
 )  # fmt: skip
 
 
+#: So many elements at a time keep the temporaries in the cache.
+_BLOCK = 4096
+
+
 def _polynomial(coefficients, x):
     """Horner's rule, in place; the first coefficient is that of the highest power."""
-    result = np.full_like(x, coefficients[0])
-    for c in coefficients[1:]:
-        result *= x
+    result = coefficients[0] * x
+    for c in coefficients[1:-1]:
         result += c
+        result *= x
+    result += coefficients[-1]
     return result
+
+
+def _erf_block(x):
+    y = np.abs(x)
+    square = np.minimum(y, 0.84375)
+    square *= square
+    small = _polynomial(_ERF_SMALL[0], square)
+    small /= _polynomial(_ERF_SMALL[1], square)
+    small *= x
+    small += x
+    near = y < 0.84375
+    if near.all():
+        return small
+    y = np.clip(y, 0.84375, 6.0)  # erfc(6) = 2e-17 is below half an ulp of 1
+    erfc = _polynomial(_ERF_MIDDLE[0], y)
+    erfc /= _polynomial(_ERF_MIDDLE[1], y)
+    erfc *= np.exp(-y * y)
+    return np.where(near, small, np.copysign(1.0 - erfc, x))
 
 
 def erf(x):
     """The error function 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x, within 2 ulp."""
     x = np.asarray(x)
-    wide = np.atleast_1d(x).astype(np.float64).ravel()
-    result = np.copysign(1.0, wide)
-    y = np.abs(wide)
-    small = y < 0.84375
-    middle = ~small & (y < 6.0)  # erfc(6) = 2e-17 is below half an ulp of 1
-    z = wide[small]
-    square = z * z
-    result[small] = z + z * (_polynomial(_ERF_SMALL[0], square) / _polynomial(_ERF_SMALL[1], square))
-    y = y[middle]
-    erfc = np.exp(-y * y) * (_polynomial(_ERF_MIDDLE[0], y) / _polynomial(_ERF_MIDDLE[1], y))
-    result[middle] *= 1.0 - erfc
-    result[np.isnan(wide)] = np.nan
-    return result.reshape(x.shape).astype(x.dtype)[()]
+    wide = x.astype(np.float64).reshape(-1)
+    for start in range(0, wide.size, _BLOCK):
+        wide[start : start + _BLOCK] = _erf_block(wide[start : start + _BLOCK])
+    return wide.reshape(x.shape).astype(x.dtype, copy=False)[()]

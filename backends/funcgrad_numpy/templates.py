@@ -77,7 +77,7 @@ _VIEWS = frozenset(
 
 
 def may_alias(eqn: Eqn) -> bool:
-    """Whether the result may share memory with an operand."""
+    """Whether the result may share memory with the first operand, or of a choice with any."""
     name = eqn.primitive.name
     if name in _VIEWS:
         return True
@@ -289,9 +289,11 @@ def _gather(eqn: Eqn, operands: Sequence[str], target: str) -> str | None:
 def _dot(eqn: Eqn, operands: Sequence[str], target: str) -> str | None:
     x, y = (a.aval for a in eqn.inputs)
     (xc, yc), (xb, yb) = eqn.params["dimension_numbers"]
+    a, b = operands
+    if not xc and not xb and x.ndim <= 1 and y.ndim <= 1:
+        return f"{a}[:, None] * {b}" if x.ndim and y.ndim else f"{a} * {b}"
     if x.dtype == np.float16 or len(xc) != 1:
         return None
-    a, b = operands
     (i,), (j,) = xc, yc
     if not xb:
         if x.ndim == 2 and i == 0:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import tree
 from ..core.errors import MissingRuleError, OperandError, TransformError, TreeError
 from ..core.ir import Jaxpr
 from ..core.trace import eval_jaxpr, stage
-from ..core.types import Aval, aval_of, is_inexact
+from ..core.types import Aval, aval_of, float0, is_inexact
 from ..primitives import convert
 from ..transforms import checkpoint as _checkpoint
 from ..transforms.custom import CustomRules, custom_call
@@ -183,10 +185,10 @@ class _FlatJVP:
 
     def __call__(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         full = [
-            zeros(aval_of(p).strong()) if t is None and is_inexact(aval_of(p).dtype) else t
+            _zero(aval_of(p).strong()) if t is None else t
             for p, t in zip(primals, tangents, strict=True)
         ]
-        (xs, _), (ts, _) = self.in_tree.unflatten(primals), _with_none(self.in_tree, full)
+        (xs, _), (ts, _) = self.in_tree.unflatten(primals), self.in_tree.unflatten(full)
         answer = self.rule(*self.static, xs, ts)
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise TransformError(f"the jvp rule of {self.name} must return a pair (value, tangent), not {answer!r}")
@@ -198,10 +200,11 @@ class _FlatJVP:
             self.flat.out_tree = out_tree
         checked: list[Any] = []
         for y, t, (path, _) in zip(outs, touts, tree.leaves_with_path(answer[0]), strict=True):
-            a, b = aval_of(y), aval_of(t)
+            a = aval_of(y)
             if not is_inexact(a.dtype):
                 checked.append(None)
                 continue
+            b = aval_of(t)
             if a.shape != b.shape:
                 raise OperandError(
                     f"the jvp rule of {self.name} returned for the value{tree.keystr(path)} of type {a} a tangent of type "
@@ -209,6 +212,11 @@ class _FlatJVP:
                 )
             checked.append(typed(t) if b.dtype == a.dtype else convert(typed(t), dtype=a.dtype))
         return [typed(y) for y in outs], checked
+
+
+def _zero(aval: Aval) -> Any:
+    """The zero tangent of a value as a rule sees it: of dtype float0 for an integer, as jvp gives it."""
+    return zeros(aval) if is_inexact(aval.dtype) else np.zeros(aval.shape, float0)
 
 
 def _transposed(a: Aval, b: Aval) -> str:

@@ -220,13 +220,13 @@ def _checked(what: str, given: Any, treedef: tree.TreeDef, avals: Sequence[Aval]
     if structure != treedef:
         raise TreeError(f"{what} must have the tree structure of {like}, {treedef}, but has {structure}")
     paths = [tree.keystr(p) for p, _ in tree.leaves_with_path(given)]
-    checked_leaves(what, leaves, paths)
     out: list[Any] = []
     for x, aval, path in zip(leaves, avals, paths, strict=True):
-        found = aval_of(x)
         if not is_inexact(aval.dtype):
             out.append(None)
             continue
+        checked_leaves(what, [x], [path])
+        found = aval_of(x)
         if found.shape != aval.shape:
             raise OperandError(f"{what}{path} must have the shape of {like}, {aval}, but is {found}")
         if found.dtype != aval.dtype:

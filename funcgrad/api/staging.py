@@ -240,6 +240,11 @@ class jit(Transformed):
                 return (static, _default.name, *[(x.shape, x.dtype) for x in args]), list(args)
         leaves, treedef = tree.flatten((args, kwargs))
         signature = [(x.shape, x.dtype) if type(x) is np.ndarray else _signature(x) for x in leaves]
+        if not kwargs and len(leaves) == len(args) and all(
+            x is a and type(s) is tuple for x, a, s in zip(leaves, args, signature)
+        ):
+            # Tracers and NumPy scalars find the program that was traced for arrays.
+            return (static, _default.name, *signature), leaves
         return (treedef, static, _default.name, *signature), leaves
 
     def _without_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -33,7 +33,7 @@ class SourceBackend(Backend):
     weak_literals: frozenset[str] = frozenset()
 
     def may_alias(self, eqn: Eqn) -> bool:
-        """Whether the result of an equation may share memory with an operand."""
+        """Whether the result of an equation may share memory with its first operand, or if elementwise with any."""
         return not eqn.primitive.elementwise
 
     def compile(self, jaxpr: Jaxpr) -> Program:

@@ -344,7 +344,9 @@ class Function:
                     else:
                         roots[v] = Root(True)
             elif eqn.outputs and (eqn.outputs[0] in self.lazy or self.backend.may_alias(eqn)):
-                shared = [roots[a] for a in operands if a.aval.shape or not eqn.outputs[0].aval.shape]
+                # A view is one of the first operand; a choice, or a tuple, may be any.
+                every = eqn.primitive.elementwise or eqn.primitive.multiple
+                shared = [roots[a] for a in (operands if every else operands[:1])]
                 shared = [Root(False)] if eqn.primitive.name == "pure_callback" else shared
                 for v in eqn.outputs:
                     roots[v] = _merge(shared)

@@ -151,6 +151,27 @@ def _identity(atom: Atom) -> Any:
     return (atom.aval.dtype, atom.value.tobytes())
 
 
+def _stacked_once(scan: Eqn, env: dict[Var, Atom]) -> Eqn:
+    """A scan that stacks each value of its body once; ``env`` says which output stands for one that goes."""
+    body, k = scan.params["jaxpr"], scan.params["num_carry"]
+    first: dict[Atom, Var] = {}
+    kept = list(range(k))
+    for i in range(k, len(body.outs)):
+        out = body.outs[i]
+        if out in first:
+            env[scan.outputs[i]] = first[out]
+        else:
+            first[out] = scan.outputs[i]
+            kept.append(i)
+    if len(kept) == len(body.outs):
+        return scan
+    key = ("kept", tuple(kept))
+    lean = body.memo.get(key)
+    if lean is None:
+        lean = body.memo[key] = Jaxpr(body.invars, body.eqns, [body.outs[i] for i in kept], name=body.name)
+    return scan.replace(outputs=[scan.outputs[i] for i in kept], params=scan.params | {"jaxpr": lean})
+
+
 def rewrite(jaxpr: Jaxpr) -> Jaxpr:
     """The program after algebra, folding and common subexpressions; dead equations are left to others."""
     writer = Rewriter()
@@ -160,6 +181,8 @@ def rewrite(jaxpr: Jaxpr) -> Jaxpr:
         for eqn in jaxpr.eqns:
             writer.source = eqn.source
             inputs = [env.get(a, a) if isinstance(a, Var) else a for a in eqn.inputs]
+            if eqn.primitive.name == "scan":
+                eqn = _stacked_once(eqn, env)
             results = equation(eqn.primitive, inputs, eqn.params, eqn.outputs)
             if results is not eqn.outputs:
                 env.update(zip(eqn.outputs, results))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from .backend import _default, _registry, _types, backend_of, current_backend
+from .backend import Backend, _default, _registry, _types, backend_of, current_backend
 from .config import config
 from .errors import (
     BackendError,
@@ -286,7 +286,7 @@ class EvalTrace(Trace):
             if config.debug_nans:
                 check_finite(primitive, args, params, result)
             return result
-        if primitive.control and not config.debug_nans:
+        if primitive.control and not config.debug_nans and type(backend).compile is not Backend.compile:
             return _program(backend, primitive, args, params)(*args)
         if primitive.expand is not None:
             return primitive.expand(*args, **params)

@@ -262,10 +262,11 @@ def _write(name: str, x: Any, s: Subscript, values: Any, unique: bool) -> Any:
     values = s.to_front(values)
     arrays = list(s.arrays)
     if s.inside is not None:
-        # Entries out of range go to one more row, which is cut off again: nothing they do can be seen.
+        # Entries out of range go to one more row, which is cut off again: nothing they do can be seen. It is of ones, at
+        # which every update has a finite derivative.
         axis = s.axes[0]
         spare = tuple((0, int(a == axis), 0) for a in range(len(s.sub)))
-        window = pad(window, window.dtype.type(0), config=spare)
+        window = pad(window, window.dtype.type(1), config=spare)
         arrays[0] = select(s.inside, arrays[0], np.int64(s.sub[axis]))
     new = _scatter(name, window, values, arrays, s.axes, unique)
     if s.inside is not None:

@@ -158,7 +158,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
         dtype = np.result_type(dtype, np.asarray(stop).dtype)
     dtype = np.dtype(dtype)
     length = max(0, math.ceil((stop - start) / step)) if step else 0
-    if not step or length * dtype.itemsize <= _promote._SMALL:
+    if not step or length * dtype.itemsize <= _promote.SMALL:
         return constant(np.arange(start, stop, step, dtype))
     index = p.iota(shape=(length,), dtype=INDEX if dtype.kind in "iu" else dtype, axis=0)
     return convert_to(add(start, multiply(index, step)), dtype)
@@ -241,7 +241,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float) -> Any:
     N, M, k = _static("eye", N, M, k)
     M = N if M is None else M
     dtype = np.dtype(dtype)
-    if not staging() or N * M * dtype.itemsize <= _promote._SMALL:
+    if not staging() or N * M * dtype.itemsize <= _promote.SMALL:
         return constant(np.eye(N, M, k, dtype))
     return convert_to(p.eq(*_row_and_column(N, M, k)), dtype)
 
@@ -262,7 +262,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float) -> Any:
     N, M, k = _static("tri", N, M, k)
     M = N if M is None else M
     dtype = np.dtype(dtype)
-    if not staging() or N * M * dtype.itemsize <= _promote._SMALL:
+    if not staging() or N * M * dtype.itemsize <= _promote.SMALL:
         return constant(np.tri(N, M, k, dtype))
     return convert_to(p.ge(*_row_and_column(N, M, k)), dtype)
 

@@ -30,6 +30,9 @@ from ..primitives import broadcast_in_dim, concatenate, convert, real, reshape
 
 __all__ = [
     "INDEX",
+    "PLAIN",
+    "SCALARS",
+    "SMALL",
     "all_plain",
     "asarray",
     "axis_tuple",
@@ -59,9 +62,10 @@ __all__ = [
 #: The dtype of indices, shapes and counts.
 INDEX = np.dtype(np.int64)
 
-_SCALARS = frozenset({bool, int, float, complex, *np.sctypeDict.values()})
+#: Types of numbers and booleans.
+SCALARS = frozenset({bool, int, float, complex, *np.sctypeDict.values()})
 #: Types of which neither a value nor a part can be a tracer.
-_PLAIN = _SCALARS | {
+PLAIN = SCALARS | {
     np.ndarray,
     NoneType,
     EllipsisType,
@@ -74,7 +78,7 @@ _PLAIN = _SCALARS | {
 _KINDS = frozenset("biufc")
 
 #: Constants up to this many bytes are captured by a program as they are; larger ones are built when it runs.
-_SMALL = 1024
+SMALL = 1024
 
 
 # Plain values ---------------------------------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ def all_plain(values: Iterable[Any]) -> bool:
     """Whether NumPy alone can answer for these arguments: no tracer, no array of another back end, in lists neither."""
     for x in values:
         t = type(x)
-        if t not in _PLAIN and not (t in (list, tuple) and all_plain(x)):
+        if t not in PLAIN and not (t in (list, tuple) and all_plain(x)):
             return False
     return True
 
@@ -227,7 +231,7 @@ def full(shape: Sequence[int], value: Any, dtype: Any) -> Any:
     """An array of one value: built by NumPy where it computes or the array is small, else by the program."""
     shape, dtype = tuple(shape), np.dtype(dtype)
     plain = not isinstance(value, Tracer) and _default.name == "numpy"
-    if plain and (prod(shape) * dtype.itemsize <= _SMALL or not staging()):
+    if plain and (prod(shape) * dtype.itemsize <= SMALL or not staging()):
         return np.full(shape, value, dtype)
     value = convert_to(value, dtype, strong=True)
     return broadcast_in_dim(value, shape=shape, dims=()) if shape else value

@@ -480,12 +480,18 @@ def getitem(x: Any, index: Any) -> Any:
     """
     if isinstance(x, np.ndarray) and all_plain((index,)) and eager_allowed():
         return x[index]
-    if isinstance(index, slice) and x.shape:
-        lo, hi, step, n = _slice(index, x.shape[0])
-        if step > 0 and n:
-            shape = x.shape
-            if n == shape[0]:
-                return x
-            rest = len(shape) - 1
-            return slice_(x, start=(lo, *(0,) * rest), limit=(hi, *shape[1:]), stride=(step, *(1,) * rest))
-    return parse(x.shape, index).read(x)
+    shape = x.shape
+    if shape:
+        # The two commonest cases, without the general parsing.
+        n, rest = shape[0], len(shape) - 1
+        if isinstance(index, slice):
+            lo, hi, step, count = _slice(index, n)
+            if step > 0 and count:
+                if count == n:
+                    return x
+                return slice_(x, start=(lo, *(0,) * rest), limit=(hi, *shape[1:]), stride=(step, *(1,) * rest))
+        elif type(index) is int and -n <= index < n:
+            i = index % n
+            row = slice_(x, start=(i, *(0,) * rest), limit=(i + 1, *shape[1:]), stride=(1,) * (rest + 1))
+            return reshape(row, shape=shape[1:])
+    return parse(shape, index).read(x)

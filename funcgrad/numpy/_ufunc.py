@@ -14,8 +14,8 @@ from ..core.errors import OperandTypeError
 from ..core.trace import Tracer
 from ..core.types import aval_of, shape_of
 from ._promote import (
-    _PLAIN,
-    _SCALARS,
+    PLAIN,
+    SCALARS,
     all_plain,
     asarray,
     eager_allowed,
@@ -49,7 +49,7 @@ class Ufunc:
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         if not keywords and len(args) == self.nin and _default.name == "numpy" and not config.debug_nans:
             for x in args:
-                if type(x) not in _PLAIN:
+                if type(x) not in PLAIN:
                     break
             else:
                 return self.ufunc(*args)
@@ -82,7 +82,7 @@ class Ufunc:
         operands = []
         avals = []
         for i, x in enumerate(args):
-            if type(x) not in _SCALARS and not isinstance(x, Tracer):
+            if type(x) not in SCALARS and not isinstance(x, Tracer):
                 x = operand(name, x, f"argument {i}")
             operands.append(x)
             avals.append(aval_of(x))

@@ -49,6 +49,7 @@ _LN2 = math.log(2.0)
 
 
 def kind(x: Any) -> str:
+    """The kind of the dtype, one of b i u f c."""
     return aval_of(x).dtype.kind
 
 
@@ -78,48 +79,57 @@ def typed(rule: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def trunc_rule(x: Any) -> Any:
+    """Rounding toward zero; the sign of zero is kept."""
     return p.select(p.lt(x, 0), p.ceil(x), p.floor(x))
 
 
 def rint_rule(x: Any) -> Any:
+    """Rounding to the nearest, half to even; of a complex number, of its parts."""
     if kind(x) == "c":
         return p.complex_(p.round_(p.real(x)), p.round_(p.imag(x)))
     return p.round_(x)
 
 
 def is_nan_rule(x: Any) -> Any:
+    """NaN alone differs from itself; integers never are."""
     return p.ne(x, x) if is_inexact(aval_of(x).dtype) else full(shape_of(x), False, _BOOL)
 
 
 def is_inf_rule(x: Any) -> Any:
+    """A complex number is infinite if one of its parts is."""
     if kind(x) == "c":
         return p.or_(is_inf_rule(p.real(x)), is_inf_rule(p.imag(x)))
     return p.eq(p.abs_(x), math.inf) if is_inexact(aval_of(x).dtype) else full(shape_of(x), False, _BOOL)
 
 
 def is_finite_rule(x: Any) -> Any:
+    """Integers always are finite."""
     return p.is_finite(x) if is_inexact(aval_of(x).dtype) else full(shape_of(x), True, _BOOL)
 
 
 def magnitude(x: Any) -> Any:
+    """The absolute value, of unsigned integers too."""
     return x if kind(x) == "u" else p.abs_(x)
 
 
 def conjugate_rule(x: Any) -> Any:
+    """Real numbers are their own conjugates."""
     return p.conj(x) if kind(x) == "c" else p.copy(x)
 
 
 def negative_sign_rule(x: Any) -> Any:
-    # The angle of (-1, x) tells -0.0 from 0.0, without dividing by zero.
+    """Whether the sign bit is set: the angle of (-1, x) tells -0.0 from 0.0, without dividing by zero."""
     return p.lt(p.atan2(x, -1.0), 0)
 
 
 def copysign_rule(x: Any, y: Any) -> Any:
-    magnitude = p.abs_(x)
-    return p.select(negative_sign_rule(y), p.neg(magnitude), magnitude)
+    """The magnitude of ``x`` with the sign of ``y``."""
+    size = p.abs_(x)
+    return p.select(negative_sign_rule(y), p.neg(size), size)
 
 
 def reciprocal_rule(x: Any) -> Any:
+    """1/x, for integers rounded toward zero: only 1 and -1 have one that is not 0."""
     if is_inexact(aval_of(x).dtype):
         return p.div(1, x)
     ones = p.select(p.eq(x, 1), 1, scalar_like(x, 0))
@@ -127,11 +137,14 @@ def reciprocal_rule(x: Any) -> Any:
 
 
 def heaviside_rule(x: Any, h: Any) -> Any:
+    """0 below zero, ``h`` at zero, 1 above; NaN stays."""
     step = p.select(p.lt(x, 0), scalar_like(x, 0), scalar_like(x, 1))
     return p.select(p.ne(x, x), x, p.select(p.eq(x, 0), h, step))
 
 
 def ignoring_nan(better: Callable[..., Any]) -> Callable[..., Any]:
+    """A maximum or minimum in which a number wins over NaN."""
+
     def rule(x: Any, y: Any) -> Any:
         if not is_inexact(aval_of(x).dtype):
             return better(x, y)
@@ -155,16 +168,19 @@ def _integer_or_none(y: float) -> int | None:
 
 
 def logaddexp_rule(exponential: Callable[..., Any], unit: float) -> Callable[..., Any]:
-    """max(x, y) + log(1 + exp(-|x - y|)), the difference taken as 0 where x = y, infinite or not.
+    """max(x, y) + log(1 + exp(-|x - y|)), with the maximum and -|x - y| chosen by one comparison.
 
-    At x = y the maximum gives each operand half of the tangent and |x - y| gives none: the derivative is 1/2, as it is.
+    Either choice is the same smooth function, so that all derivatives are right at x = y too: the first is 1/2 there.
+    Of two equal infinities the difference is taken as 0.
     """
 
     def rule(x: Any, y: Any) -> Any:
+        unbounded = p.and_(p.eq(x, y), p.not_(p.is_finite(x)))
         apart = p.sub(x, y)
-        apart = p.select(p.eq(x, y), scalar_like(apart, 0), apart)
-        small = p.log1p(exponential(p.neg(p.abs_(apart))))
-        return p.add(p.max_(x, y), small if unit == 1.0 else p.mul(small, 1 / unit))
+        apart = p.select(unbounded, scalar_like(apart, 0), apart)
+        first = p.ge(apart, 0)
+        small = p.log1p(exponential(p.select(first, p.neg(apart), apart)))
+        return p.add(p.select(first, x, y), small if unit == 1.0 else p.mul(small, 1 / unit))
 
     return rule
 
@@ -188,6 +204,7 @@ def hypot_rule(x: Any, y: Any) -> Any:
 
 
 def ldexp_rule(x: Any, n: Any) -> Any:
+    """x * 2**n."""
     # In two halves, either of which is a power of two that x's dtype has.
     half = p.floor_divide(p.convert(n, dtype=aval_of(x).dtype), 2)
     rest = p.sub(p.convert(n, dtype=aval_of(x).dtype), half)
@@ -195,11 +212,13 @@ def ldexp_rule(x: Any, n: Any) -> Any:
 
 
 def spacing_rule(x: Any) -> Any:
+    """The distance to the next number away from zero."""
     toward = p.select(negative_sign_rule(x), scalar_like(x, -math.inf), scalar_like(x, math.inf))
     return p.sub(p.nextafter(x, toward), x)
 
 
 def modf_rule(x: Any) -> tuple[Any, Any]:
+    """The fractional and the integral part, both with the sign of ``x``."""
     whole = trunc_rule(x)
     fraction = p.select(is_inf_rule(x), scalar_like(x, 0), p.sub(x, whole))
     return copysign_rule(fraction, x), copysign_rule(whole, x)

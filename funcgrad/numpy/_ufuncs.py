@@ -65,6 +65,7 @@ __all__ = [
 _BOOL = np.dtype(np.bool_)
 _FLOAT64 = np.dtype(np.float64)
 _LN2 = math.log(2.0)
+_QUOTIENT = "A traced one is a quotient of natural logarithms, which may differ in the last place."
 
 
 # The table ------------------------------------------------------------------------------------------------------------
@@ -94,8 +95,8 @@ exp = Ufunc("exp", p.exp)
 exp2 = Ufunc("exp2", p.exp2)
 expm1 = Ufunc("expm1", p.expm1)
 log = Ufunc("log", p.log)
-log2 = Ufunc("log2", lambda x: p.div(p.log(x), _LN2))
-log10 = Ufunc("log10", lambda x: p.div(p.log(x), math.log(10.0)))
+log2 = Ufunc("log2", lambda x: p.div(p.log(x), _LN2), note=_QUOTIENT)
+log10 = Ufunc("log10", lambda x: p.div(p.log(x), math.log(10.0)), note=_QUOTIENT)
 log1p = Ufunc("log1p", p.log1p)
 logaddexp = Ufunc("logaddexp", typed(logaddexp_rule(p.exp, 1.0)))
 logaddexp2 = Ufunc("logaddexp2", typed(logaddexp_rule(p.exp2, _LN2)))

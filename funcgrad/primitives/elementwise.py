@@ -169,6 +169,10 @@ class Convert(Elementwise):
         y = self(*primals, **params)
         return y, self(tangents[0], dtype=params["dtype"]) if is_inexact(params["dtype"]) else None
 
+    def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:
+        # Rows of Python scalars are an array.
+        return self(*args, dtype=params["dtype"]), True
+
 
 class Select(Elementwise):
     """``on_true`` where ``pred``, else ``on_false``."""
