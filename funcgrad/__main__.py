@@ -246,22 +246,23 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+def whole(least: int) -> Callable[[str], int]:
+    """The type of an option that takes a whole number, ``least`` or more."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} on")
+        return int(text)
+
+    return parse
 
 
-def seed_int(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
-
-
-def positive_float(text: str) -> float:
-    value = float(text)
+def positive(text: str) -> float:
+    """The type of an option that takes a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
@@ -276,11 +277,11 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="a folder with MNIST's IDX files, instead of the built-in 8x8 digits")
     add("--backend", default="numpy", metavar="NAME", help="the back end that runs it")
-    add("--epochs", type=positive_int, default=30, metavar="N", help="passes over the training images")
-    add("--batch-size", type=positive_int, default=128, metavar="N", help="images a step")
-    add("--lr", type=positive_float, default=5e-3, metavar="X", help="Adam's learning rate")
-    add("--hidden", type=positive_int, nargs="+", default=[128], metavar="N", help="sizes of the hidden layers")
-    add("--seed", type=seed_int, default=0, metavar="N", help="seed of the initial weights and of the batches")
+    add("--epochs", type=whole(1), default=30, metavar="N", help="passes over the training images")
+    add("--batch-size", type=whole(1), default=128, metavar="N", help="images a step")
+    add("--lr", type=positive, default=5e-3, metavar="X", help="Adam's learning rate")
+    add("--hidden", type=whole(1), nargs="+", default=[128], metavar="N", help="sizes of the hidden layers")
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of the initial weights and of the batches")
     add("--show-ir", action="store_true", help="print the IR of the gradient")
     add("--show-source", action="store_true", help="print the Python source that the step compiles to")
     add("--plot", type=Path, metavar="FILE.png", help="write a picture of the learning curves (needs matplotlib)")

@@ -176,12 +176,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "part"),
         [
-            (("--epochs", "0"), "--epochs: 0 is not a positive number"),
-            (("--epochs", "many"), "--epochs: invalid"),
+            (("--epochs", "0"), "--epochs: 0 is not a whole number from 1 on"),
+            (("--epochs", "many"), "--epochs: many is not a whole number from 1 on"),
             (("--lr", "-1"), "--lr: -1 is not a positive number"),
             (("--lr", "nan"), "--lr: nan is not a positive number"),
-            (("--hidden", "16", "0"), "--hidden: 0 is not a positive number"),
-            (("--seed", "-1"), "--seed: -1 is negative"),
+            (("--hidden", "16", "0"), "--hidden: 0 is not a whole number from 1 on"),
+            (("--seed", "-1"), "--seed: -1 is not a whole number from 0 on"),
             (("--batch-size", "5000"), "--batch-size 5000: there are only 1437 images to train on"),
             (("--colour",), "unrecognized arguments: --colour"),
         ],

@@ -44,13 +44,13 @@ def _polynomial(coefficients, x):
 
 
 def _erf_block(x):
-    y = np.abs(x)
-    square = np.minimum(y, 0.84375)
-    square *= square
+    inner = np.clip(x, -0.84375, 0.84375)
+    square = inner * inner
     small = _polynomial(_ERF_SMALL[0], square)
     small /= _polynomial(_ERF_SMALL[1], square)
-    small *= x
-    small += x
+    small *= inner
+    small += inner
+    y = np.abs(x)
     near = y < 0.84375
     if near.all():
         return small

@@ -172,7 +172,7 @@ def backend_of(args: Sequence[Any]) -> Backend:
 
 def _backend_of_type(x: Any) -> Backend | None:
     t = type(x)
-    if hasattr(t, "aval") and hasattr(x, "trace"):
+    if hasattr(t, "aval") and hasattr(x, "leak_message"):
         raise LeakedTracerError(x.leak_message())
     for known, backend in list(_types.items()):
         if issubclass(t, known):

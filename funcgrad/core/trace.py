@@ -107,6 +107,9 @@ class Primitive:
                    the others are values; the answer has an entry an operand, None for zero or not linear
     ``batch``      ``(size, operands, batched) -> (result, batched)``: mapped operands have the mapped axis first
     ``expand``     its definition by other primitives, for back ends that lack it
+    ``reach``      of a primitive that holds jaxprs, which results depend on the marked operands; None is all of them
+    ``split``      ``(operands, linear, reached) -> results``: of a primitive some of whose results do not depend on the
+                   linear operands, its application in two parts
 
     ``multiple``: results are lists. ``keeps_type``: an operand of full rank has the type of the result. ``effect``: must run even if nobody uses the result. ``control``: holds jaxprs;
     evaluated by compiling it. ``axis_aware``: ``batch`` is given the Axis (size and name) instead of the size alone,
@@ -141,6 +144,12 @@ class Primitive:
 
     expand: Callable[..., Any] | None = None
 
+    def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool] | None:
+        return None
+
+    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+        self._missing("split", "a linear part apart from what is constant")
+
     def stage(self, args: Sequence[Any], params: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """The operands and parameters with which the primitive is written into a jaxpr."""
         return args, params
@@ -173,9 +182,9 @@ def _find_primitive(module: str, name: str) -> Any:
 class Tracer:
     """A value seen by a trace. The NumPy surface installs operators and methods on this class."""
 
-    __slots__ = ("trace",)
+    __slots__ = ("_trace",)
     __hash__ = None  # type: ignore[assignment]
-    trace: Trace
+    _trace: Trace
 
     @property
     def aval(self) -> Aval:
@@ -369,29 +378,29 @@ def eval_jaxpr(jaxpr: Jaxpr, *args: Any) -> list[Any]:
 class StageTracer(Tracer):
     """A value of a program that is being written down."""
 
-    __slots__ = ("var",)
-    trace: StageTrace
+    __slots__ = ("_var",)
+    _trace: StageTrace
 
     def __init__(self, trace: StageTrace, var: Var) -> None:
-        self.trace = trace
-        self.var = var
+        self._trace = trace
+        self._var = var
 
     @property
     def aval(self) -> Aval:
-        return self.var.aval
+        return self._var.aval
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.var.aval.shape
+        return self._var.aval.shape
 
     def describe(self) -> str:
-        return self.trace.describe(self.var)
+        return self._trace.describe(self._var)
 
     def leak_message(self) -> str:
-        made = self.trace.made_at(self.var)
+        made = self._trace.made_at(self._var)
         return (
-            f"a traced value of type {self.aval} was used after the tracing of {self.trace.name!r} had ended"
-            f"{f' (it was made at {made.describe()})' if made else ''}; return it from {self.trace.name!r} instead of "
+            f"a traced value of type {self.aval} was used after the tracing of {self._trace.name!r} had ended"
+            f"{f' (it was made at {made.describe()})' if made else ''}; return it from {self._trace.name!r} instead of "
             f"keeping it in a global, an attribute or a list"
         )
 
@@ -430,12 +439,12 @@ class StageTrace(Trace):
 
     def atom(self, x: Any) -> Atom | None:
         """The atom for a value; None for a Python scalar, whose dtype is still to be found."""
-        if type(x) is StageTracer and x.trace is self:
-            return x.var
+        if type(x) is StageTracer and x._trace is self:
+            return x._var
         if isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic):
             return None
         if isinstance(x, Tracer):
-            if x.trace.ended:
+            if x._trace.ended:
                 raise LeakedTracerError(x.leak_message())
         elif isinstance(x, np.generic) or (isinstance(x, np.ndarray) and x.ndim == 0):
             return _literal(x, None)

@@ -251,6 +251,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(_shape, name) for name in ("diagonal", "ravel", "squeeze", "swapaxes")},
     **{name: getattr(_indexing, name) for name in ("nonzero", "searchsorted", "take")},
     "argsort": _sorting.argsort,
+    "trace": _creation.trace,
     "astype": _astype,
     "clip": _clip,
     "conj": _conjugate,

@@ -158,7 +158,7 @@ class Cumulative(Primitive):
         return Aval(x.shape, x.dtype)
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:
-        return self(args[0], axis=params["axis"] + 1, reverse=params["reverse"]), True
+        return self(args[0], axis=params["axis"] + 1, reverse=params.get("reverse", False)), True
 
 
 class Cumsum(Cumulative):
@@ -168,7 +168,7 @@ class Cumsum(Cumulative):
         return self(*primals, **params), self(*tangents, **params)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
-        return [self(ct, axis=params["axis"], reverse=not params["reverse"])]
+        return [self(ct, axis=params["axis"], reverse=not params.get("reverse", False))]
 
 
 class Cumprod(Cumulative):
@@ -180,7 +180,7 @@ class Cumprod(Cumulative):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         (x,), (t,) = primals, tangents
-        axis, reverse = params["axis"], params["reverse"]
+        axis, reverse = params["axis"], params.get("reverse", False)
         y = self(x, axis=axis, reverse=reverse)
         n = shape_of(x)[axis]
         step = 1
@@ -200,7 +200,7 @@ class Cumextremum(Cumulative):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         (x,), (t,) = primals, tangents
-        axis, reverse = params["axis"], params["reverse"]
+        axis, reverse = params["axis"], params.get("reverse", False)
         y = self(x, axis=axis, reverse=reverse)
         place = structure.iota(shape=shape_of(x), dtype=np.dtype(np.int64), axis=axis)
         attained = ew.eq(x, y)

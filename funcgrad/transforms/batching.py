@@ -35,7 +35,7 @@ class BatchTracer(Tracer):
     __slots__ = ("value",)
 
     def __init__(self, trace: Trace, value: Any) -> None:
-        self.trace = trace
+        self._trace = trace
         self.value = value
 
     @property
@@ -69,7 +69,7 @@ class BatchTrace(Trace):
         values = []
         batched = []
         for x in args:
-            mine = type(x) is BatchTracer and x.trace is self
+            mine = type(x) is BatchTracer and x._trace is self
             values.append(x.value if mine else x)
             batched.append(mine)
         size, name = self.axis
@@ -93,7 +93,7 @@ class BatchTrace(Trace):
 
     def split(self, x: Any) -> tuple[Any, bool]:
         """The value of a result, and whether it is mapped."""
-        return (x.value, True) if type(x) is BatchTracer and x.trace is self else (x, False)
+        return (x.value, True) if type(x) is BatchTracer and x._trace is self else (x, False)
 
 
 def batch(fun: Flat, axis: Axis, args: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[bool]]:

@@ -7,10 +7,11 @@ the primitives run in the parent trace. :func:`jvp_jaxpr` is the same on a jaxpr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from ..core.errors import ConcretizationError
 from ..core.ir import Jaxpr
 from ..core.trace import EVAL, Primitive, Trace, Tracer, _state, current_trace, eval_jaxpr, run_under, set_trace, stage
 from ..core.types import Aval, aval_of, is_inexact, shape_of
@@ -39,7 +40,7 @@ class JVPTracer(Tracer):
     __slots__ = ("_aval", "primal", "tangent")
 
     def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
-        self.trace = trace
+        self._trace = trace
         self.primal = primal
         self.tangent = tangent
         self._aval: Aval | None = None
@@ -61,6 +62,30 @@ class JVPTracer(Tracer):
 
     def concrete(self, use: str) -> Any:
         return self.primal.concrete(use) if isinstance(self.primal, Tracer) else self.primal
+
+    def __float__(self) -> float:
+        return float(self._without_derivative("float()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._without_derivative("complex()"))
+
+    def item(self, *index: int) -> Any:
+        return self._without_derivative(".item()").item(*index)
+
+    def tolist(self) -> Any:
+        return self._without_derivative(".tolist()").tolist()
+
+    def _without_derivative(self, use: str) -> NoReturn:
+        """A plain number would silently lose its derivative."""
+        if isinstance(self.primal, Tracer):
+            self.primal.concrete(use)
+        raise ConcretizationError(
+            f"{use} of a value of type {self.aval} that is being differentiated would lose its derivative; use the function "
+            f"of funcgrad.numpy instead of one of math, or say lax.stop_gradient(x) to mean the value alone"
+        )
+
+    def __format__(self, spec: str) -> str:
+        return format(self.primal, spec)
 
     def describe(self) -> str:
         if isinstance(self.primal, Tracer):
@@ -88,7 +113,7 @@ class JVPTrace(Trace):
         tangents = []
         live = False
         for x in args:
-            if type(x) is JVPTracer and x.trace is self:
+            if type(x) is JVPTracer and x._trace is self:
                 # Rules take typed operands: a Python scalar that is differentiated goes as a NumPy one.
                 p = x.primal
                 primals.append(np.asarray(p)[()] if type(p) in _PYTHON else p)
@@ -113,7 +138,7 @@ class JVPTrace(Trace):
 
     def split(self, x: Any) -> tuple[Any, Any]:
         """The primal and the tangent of a result."""
-        return (x.primal, x.tangent) if type(x) is JVPTracer and x.trace is self else (x, None)
+        return (x.primal, x.tangent) if type(x) is JVPTracer and x._trace is self else (x, None)
 
 
 def jvp(fun: Flat, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:

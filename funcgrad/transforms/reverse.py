@@ -57,23 +57,23 @@ Flat = Callable[..., Sequence[Any]]
 class LinearTracer(Tracer):
     """A value that depends linearly on the inputs of a tape."""
 
-    __slots__ = ("var",)
+    __slots__ = ("_var",)
 
     def __init__(self, trace: Trace, var: Var) -> None:
-        self.trace = trace
-        self.var = var
+        self._trace = trace
+        self._var = var
 
     @property
     def aval(self) -> Aval:
-        return self.var.aval
+        return self._var.aval
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.var.aval.shape
+        return self._var.aval.shape
 
     @property
     def dtype(self) -> Any:
-        return self.var.aval.dtype
+        return self._var.aval.dtype
 
     def describe(self) -> str:
         return f"this is a tangent of type {self.aval}, on which a linear function must not branch"
@@ -97,8 +97,8 @@ class LinearTrace(Trace):
         inputs: list[Any] = []
         tangent: Var | None = None
         for x in args:
-            if type(x) is LinearTracer and x.trace is self:
-                tangent = x.var
+            if type(x) is LinearTracer and x._trace is self:
+                tangent = x._var
                 inputs.append(tangent)
             else:
                 inputs.append(x)
@@ -117,7 +117,7 @@ class LinearTrace(Trace):
 
     def var_of(self, x: Any) -> Var | None:
         """The variable of a linear value; None for a value that does not depend on the inputs."""
-        return x.var if type(x) is LinearTracer and x.trace is self else None
+        return x._var if type(x) is LinearTracer and x._trace is self else None
 
 
 class Tape(NamedTuple):
@@ -141,7 +141,7 @@ def linearize(fun: Flat, primals: Sequence[Any], live: Sequence[bool]) -> tuple[
     finally:
         trace.ended = linear.ended = True
     pairs = [trace.split(y) for y in outs]
-    invars = [t.var for t in tangents if t is not None]
+    invars = [t._var for t in tangents if t is not None]
     return [y for y, _ in pairs], Tape(invars, linear.eqns, [linear.var_of(t) for _, t in pairs])
 
 
@@ -154,7 +154,7 @@ def linear_tape(fun: Flat, args: Sequence[Any], linear: Sequence[bool]) -> tuple
             outs = list(fun(*inputs))
     finally:
         trace.ended = True
-    invars = [x.var for x, is_linear in zip(inputs, linear, strict=True) if is_linear]
+    invars = [x._var for x, is_linear in zip(inputs, linear, strict=True) if is_linear]
     return outs, Tape(invars, trace.eqns, [trace.var_of(y) for y in outs])
 
 
@@ -299,8 +299,8 @@ def _linearize_jaxpr(jaxpr: Jaxpr, live: Sequence[bool], keep: Sequence[bool] | 
             return [instantiate(t, y) for t, y, is_live in zip(touts, outs, live_out, strict=True) if is_live]
 
         linear, residuals = hoist(stage(linear_part, [v.aval for v in tape.invars], f"linear_{jaxpr.name}"))
-    place = {id(t.var): i for i, t in enumerate(primals)}
-    known = tuple(place.get(id(r.var)) if isinstance(r, StageTracer) else None for r in residuals)
+    place = {id(t._var): i for i, t in enumerate(primals)}
+    known = tuple(place.get(id(r._var)) if isinstance(r, StageTracer) else None for r in residuals)
     new = [r for r, k in zip(residuals, known, strict=True) if k is None]
     return Linearized(outer.finish([*outs, *new]), linear, live_out, known)
 
