@@ -336,7 +336,7 @@ CASES: tuple[Case, ...] = (
         "loop-100-call",
         "the same 100 steps: call",
         "call",
-        Target(0.25, "jax"),
+        Target(None),
         {"funcgrad": LOOP_100_CALL, "jax": LOOP_100_CALL},
         rtol=1e-3,
     ),

@@ -6,10 +6,15 @@ and the reported number is the median over the rounds. The garbage collector sta
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gc
+import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -91,15 +96,30 @@ def first_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) -> 
     return sample
 
 
+@functools.cache
+def byte_code_folder() -> str:
+    """A temporary folder that is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="funcgrad-benchmarks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def import_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) -> Sampler:
-    """Seconds of the second statement of `make()()` in a fresh interpreter, after the first one."""
+    """Seconds of the second statement of `make()()` in a fresh interpreter, after the first one.
+
+    The byte code of the modules is there, as pip leaves it, but in a folder of its own: the environment may keep
+    Python from writing it, or the source may lie in a folder that is not to be written to.
+    """
     before, statement = make()()
     program = (
         f"from time import perf_counter\n{before}\nstart = perf_counter()\n{statement}\nprint(perf_counter() - start)"
     )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = byte_code_folder()
 
     def sample() -> float:
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", program]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if run.returncode:
             raise ImportError(run.stderr.strip().splitlines()[-1])
         return float(run.stdout.split()[-1])

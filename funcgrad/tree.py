@@ -192,26 +192,22 @@ def prefix_leaves(prefix: Any, treedef: TreeDef, what: str) -> list[Any]:
 
     None is a leaf of the prefix. Raises TreeError, where ``what`` names the prefix, if it does not fit.
     """
-    whole = treedef.unflatten(range(treedef.num_leaves))
-    out: list[Any] = []
+    return _prefix_leaves(prefix, treedef.unflatten(range(treedef.num_leaves)), what, "")
 
-    def walk(part: Any, below: Any, path: str) -> None:
-        if part is None or not optree.is_structseq_instance(part) and optree.tree_is_leaf(part, namespace=NAMESPACE):
-            out.extend([part] * len(leaves(below)))
-            return
-        # One level of the prefix against one level of the tree.
-        heads, level = optree.tree_flatten(part, lambda x: x is not part, none_is_leaf=True, namespace=NAMESPACE)
-        try:
-            tails = level.flatten_up_to(below)
-        except (ValueError, TypeError) as error:
-            where = f" at {path}" if path else ""
-            raise TreeError(f"{what} is not a prefix of the tree it speaks of{where}: {error}") from None
-        names = [str(_path(a)[0]) for a in level.accessors()]
-        for head, tail, name in zip(heads, tails, names, strict=True):
-            walk(head, tail, path + name)
 
-    walk(prefix, whole, "")
-    return out
+def _prefix_leaves(part: Any, below: Any, what: str, path: str) -> list[Any]:
+    if part is None or not optree.is_structseq_instance(part) and optree.tree_is_leaf(part, namespace=NAMESPACE):
+        return [part] * len(leaves(below))
+    # One level of the prefix against one level of the tree.
+    heads, level = optree.tree_flatten(part, lambda x: x is not part, none_is_leaf=True, namespace=NAMESPACE)
+    try:
+        tails = level.flatten_up_to(below)
+    except (ValueError, TypeError) as error:
+        where = f" at {path}" if path else ""
+        raise TreeError(f"{what} is not a prefix of the tree it speaks of{where}: {error}") from None
+    names = [str(_path(a)[0]) for a in level.accessors()]
+    found = [_prefix_leaves(h, t, what, path + name) for h, t, name in zip(heads, tails, names, strict=True)]
+    return [x for part_leaves in found for x in part_leaves]
 
 
 def _difference(first: Any, second: Any, error: Exception) -> str:

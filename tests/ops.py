@@ -49,7 +49,8 @@ class Op:
     ``args`` make an argument each from a generator, a dtype and a shape; one with a shape or dtype of its own ignores
     these. ``shapes`` are those the row is tried with. ``grad``: the arguments it is differentiable in, to ``order``.
     ``special``: whether its value at 0, -0, infinity, NaN and the limits of the dtype must be the reference's.
-    ``ulps``: how many roundings the result may be off, relative to its largest element.
+    ``ulps``: how many roundings the result may be off, relative to its largest element. ``jax``: the same function
+    as a function of ``jax.numpy`` and the arguments, where JAX has it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Op:
     ulps: float = 32
     order: int = 2
     primitive: str | None = None
+    jax: Callable[..., Any] | None = None
 
     def sample(self, dtype: str = "float64", shape: Shape | None = None, seed: int = 0) -> list[Any]:
         """Arguments; equal for equal ``seed``."""
@@ -267,7 +269,7 @@ UNARY = [
 def _power(x: Any, n: int) -> Any:
     if n < 0:
         return 1 / _power(x, -n)
-    y = x * 0 + 1 if n == 0 else x
+    y = x**0 if n == 0 else x
     for _ in range(n - 1):
         y = y * x
     return y
@@ -396,7 +398,7 @@ def _conv(x: Any, w: Any, strides: Any, padding: Any, lhs_dilation: Any, rhs_dil
         for i in np.ndindex(*size):
             at = tuple(slice(j * s, j * s + k) for j, s, k in zip(i, strides, kernel, strict=True))
             part = x[(slice(None), slice(first, first + into), *at)]
-            y[(slice(None), o, *i)] = (part * w[o]).reshape(x.shape[0], -1).sum(1)
+            y[(slice(None), o, *i)] = (part * w[o]).sum(tuple(range(1, x.ndim)))
     return y
 
 
@@ -626,6 +628,10 @@ PRIMITIVES = [*UNARY, *BINARY, *STRUCTURE, *REDUCTIONS, *INDEXING, *CONTRACTIONS
 # The NumPy surface ----------------------------------------------------------------------------------------------------
 
 
+#: Functions whose derivative differs from that of JAX, or that JAX has not, and why.
+NOT_JAXS = {"fix": "jax.numpy has no fix"}
+
+
 def np_row(name: str, *args: Arg, grad: Any = None, dtypes: Any = ("float32", "float64"), tag: str = "", **static: Any) -> Op:
     """A function of ``funcgrad.numpy`` and NumPy's of that name, with static keyword arguments."""
     order = static.pop("order", 2)
@@ -640,6 +646,7 @@ def np_row(name: str, *args: Arg, grad: Any = None, dtypes: Any = ("float32", "f
         grad=tuple(range(len(args))) if grad is None else tuple(grad),
         ulps=64,
         order=order,
+        jax=None if name in NOT_JAXS else lambda jnp, *xs: getattr(jnp, name)(*xs, **static),
     )
 
 
@@ -654,6 +661,7 @@ def call_row(name: str, f: Callable[..., Any], *args: Arg, dtypes: Any = ("float
         grad=tuple(range(len(args))) if grad is None else tuple(grad),
         ulps=64,
         order=order,
+        jax=None if name in NOT_JAXS else f,
     )
 
 

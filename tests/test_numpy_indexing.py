@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy_calls import both
-from numpy_oracle import against, assert_same, staged
+from numpy_oracle import ALL, against, assert_same, staged
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
@@ -237,6 +237,20 @@ def test_updates_keep_the_dtype():
             staged(lambda x, v=refused: x.at[0].set(v), np.arange(3))
     with pytest.raises(OperandTypeError, match="divide"):
         fg.at(np.arange(3))[0].divide(2)
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("name", ["set", "add", "subtract", "multiply", "divide", "power", "min", "max"])
+def test_updates_of_every_dtype_are_those_of_numpy(dtype, name):
+    x, v = np.array([[1, 2, 3], [4, 5, 6]]).astype(dtype), np.array([1, 2, 3]).astype(dtype)
+    pairs = (np.array([0, 1]), np.array([2, 2]))
+    for index, values in ((0, v), (slice(0, 2), v), (np.array([0, 1, 1]), v), (pairs, v[:2])):
+        against(
+            lambda x, v, i=index: getattr((fg.at(x) if isinstance(x, np.ndarray) else x.at)[i], name)(v),
+            lambda x, v, i=index: getattr(fg.at(x)[i], name)(v),
+            x,
+            values,
+        )
 
 
 def test_a_traced_mask_updates_by_values_that_do_not_depend_on_it():

@@ -42,10 +42,11 @@ def assert_same(got: Any, want: Any, ulps: float, signs: bool = False) -> None:
             np.testing.assert_array_equal(x, y)
             continue
         eps = ulps * float(np.finfo(x.dtype).eps)
-        size = float(np.max(np.abs(y), initial=0.0)) if not signs else 0.0
+        size = 0.0 if signs else float(np.max(np.abs(y), initial=0.0, where=np.isfinite(y)))
         small = float(np.finfo(x.dtype).smallest_subnormal)
         np.testing.assert_allclose(x, y, rtol=eps, atol=max(eps * size, 4 * small if x.dtype != np.float16 else small))
         if signs:
+            x, y = (z.view(z.real.dtype) for z in (x, y))
             zero = (x == 0) & (y == 0)
             np.testing.assert_array_equal(np.signbit(x[zero]), np.signbit(y[zero]))
 
@@ -116,6 +117,8 @@ def test_vmap_equals_the_stacked_loop(op: Op) -> None:
     for dtype in {op.dtypes[-1], "float64" if "float64" in op.dtypes else op.dtypes[0]}:
         samples = [op.sample(dtype, seed=10 + i) for i in range(_ROWS)]
         for mapped in dict.fromkeys(every):
+            if op.name.startswith("np.index") and not mapped[0]:
+                continue  # a plain array asks a traced index for its value: fnp.take is the function for that
             args = [np.stack([s[k] for s in samples]) if m else samples[0][k] for k, m in enumerate(mapped)]
             axes = tuple(0 if m else None for m in mapped)
             loop = [quietly(op.function, *[x[i] if m else x for x, m in zip(args, mapped, strict=True)]) for i in range(_ROWS)]
@@ -179,7 +182,7 @@ def test_erf_and_logistic_equal_scipys() -> None:
     special = pytest.importorskip("scipy.special", reason="SciPy is the oracle of erf and expit")
     x = np.concatenate([np.linspace(-7, 7, 501), [0.0, -0.0, 1e-300, 40.0, -745.0, np.inf, -np.inf, np.nan]])
     np.testing.assert_allclose(primitives.erf(x), special.erf(x), rtol=4e-16)
-    np.testing.assert_allclose(fg.jit(primitives.logistic)(x), special.expit(x), rtol=1e-15)
+    np.testing.assert_allclose(fg.jit(primitives.logistic)(x), special.expit(x), rtol=1e-15, atol=1e-323)
     assert np.signbit(primitives.erf(np.float64(-0.0)))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from funcgrad.compiler.backend import SourceBackend
 
 from .ops import OPS
+from .rules import RULES
 from .templates import INPLACE, NAMESPACE, PAIRS, TEMPLATES, WEAK_LITERALS, may_alias
 
 __all__ = ["NumpyBackend", "backend"]
@@ -23,6 +24,7 @@ class NumpyBackend(SourceBackend):
     pairs = PAIRS
     inplace = INPLACE
     weak_literals = WEAK_LITERALS
+    rules = RULES
     may_alias = staticmethod(may_alias)
 
 

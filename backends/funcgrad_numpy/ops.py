@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import contraction, elementwise, host, indexing, reduction, special, structure
+from . import contraction, elementwise, fft, host, indexing, reduction, special, structure
 
 __all__ = ["HELPERS", "OPS", "UFUNCS"]
 
@@ -86,6 +86,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "dynamic_slice": indexing.dynamic_slice,
     "dynamic_update_slice": indexing.dynamic_update_slice,
     "erf": special.erf,
+    "fft": fft.fft,
     "gather": indexing.gather,
     "integer_pow": elementwise.integer_pow,
     "iota": structure.iota,

@@ -69,20 +69,18 @@ class _Custom(Transformed):
         leaves, in_tree = tree.flatten((tuple(free), {}))
         checked_leaves(f"{name}: the argument", leaves, argument_paths(self.fun, args, {}) if not static else None)
 
-        def fun(*xs: Any) -> Any:
-            rest = iter(xs)
-            return self.fun(*(args[i] if i in static else next(rest) for i in range(len(args))))
-
-        flat = FlatFunction(fun, in_tree)
-        fwd = self._fwd and _FlatForward(self._fwd, name, in_tree, args, static, flat)
+        # The rules end up on the tape of a trace: that they hold no tracer of it saves a reference cycle.
+        fixed = {i: args[i] for i in sorted(static)}
+        flat = FlatFunction(_WithFixed(self.fun, fixed, len(args)), in_tree)
+        fwd = self._fwd and _FlatForward(_WithFixed(self._fwd, fixed, len(args)), name, in_tree, flat)
         rules = CustomRules(
             name,
-            jvp=self._jvp and _FlatJVP(self._jvp, name, in_tree, [args[i] for i in sorted(static)], flat),
+            jvp=self._jvp and _FlatJVP(self._jvp, name, in_tree, list(fixed.values()), flat),
             fwd=fwd,
-            bwd=self._bwd and _FlatBackward(self._bwd, name, in_tree, [args[i] for i in sorted(static)], leaves, flat, fwd),
+            bwd=self._bwd and _FlatBackward(self._bwd, name, in_tree, list(fixed.values()), leaves, flat, fwd),
             vmap=self._vmap and _FlatVmap(self._vmap, in_tree, flat),
         )
-        outs = custom_call(*[typed(x) for x in leaves], fun=flat, rules=rules, num_consts=0)
+        outs = custom_call(*leaves, fun=flat, rules=rules, num_consts=0)
         return flat.out_tree.unflatten(outs)
 
     _how = "defjvp or defvjp"
@@ -173,6 +171,19 @@ class _BySummands:
         return y, total
 
 
+class _WithFixed:
+    """A function of ``count`` positional arguments, of which some are fixed."""
+
+    def __init__(self, fun: Callable[..., Any], fixed: dict[int, Any], count: int) -> None:
+        self.fun = fun
+        self.fixed = fixed
+        self.count = count
+
+    def __call__(self, *xs: Any) -> Any:
+        rest = iter(xs)
+        return self.fun(*(self.fixed[i] if i in self.fixed else next(rest) for i in range(self.count)))
+
+
 class _FlatJVP:
     """A user's jvp rule on flat arguments, its answer checked."""
 
@@ -223,29 +234,20 @@ def _transposed(a: Aval, b: Aval) -> str:
     return " (transposed?)" if a.shape == b.shape[::-1] else ""
 
 
-def _with_none(treedef: Any, leaves: Sequence[Any]) -> Any:
-    """A tree that may have None for leaves."""
-    return treedef.unflatten(leaves)
-
-
 class _FlatForward:
     """A user's forward pass on flat arguments; remembers the structure of the residuals."""
 
-    def __init__(
-        self, fwd: Any, name: str, in_tree: Any, args: Sequence[Any], static: set[int], flat: FlatFunction
-    ) -> None:
+    def __init__(self, fwd: Any, name: str, in_tree: Any, flat: FlatFunction) -> None:
         self.fwd = fwd
         self.name = name
         self.in_tree = in_tree
-        self.args = args
-        self.static = static
         self.flat = flat
         self.residual_tree: Any = None
+        self.out_avals: list[Aval] = []
 
     def __call__(self, *leaves: Any) -> tuple[list[Any], list[Any]]:
         (xs, _) = self.in_tree.unflatten(leaves)
-        rest = iter(xs)
-        answer = self.fwd(*(self.args[i] if i in self.static else next(rest) for i in range(len(self.args))))
+        answer = self.fwd(*xs)
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise TransformError(f"the forward pass of {self.name} must return a pair (value, residuals)")
         outs, out_tree = tree.flatten(answer[0])
@@ -253,6 +255,7 @@ class _FlatForward:
             self.flat.out_tree = out_tree
         elif out_tree != self.flat.out_tree:
             raise TreeError(f"the forward pass of {self.name} returned {out_tree}, the function {self.flat.out_tree}")
+        self.out_avals = [aval_of(y) for y in outs]
         residuals, self.residual_tree = tree.flatten(answer[1])
         checked_leaves(f"the forward pass of {self.name}: the residual", residuals)
         return [typed(y) for y in outs], [typed(r) for r in residuals]
@@ -273,7 +276,8 @@ class _FlatBackward:
         self.flat = flat
 
     def __call__(self, residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
-        ct = _with_none(self.flat.out_tree, cts)
+        full = [_zero(a.strong()) if c is None else c for c, a in zip(cts, self.forward.out_avals, strict=True)]
+        ct = self.flat.out_tree.unflatten(full)
         answer = self.bwd(*self.static, self.forward.residual_tree.unflatten(residuals), ct)
         (like, _) = self.in_tree.unflatten(range(self.in_tree.num_leaves))
         if not isinstance(answer, tuple) or len(answer) != len(like):

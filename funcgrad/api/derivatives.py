@@ -160,9 +160,9 @@ class value_and_grad(Transformed):
             one = typed(value).dtype.type(1)
             cts = reverse.backward(tape, [one] + [None] * (len(outs) - 1))
             answers = self._gradients(leaves, live, cts)
-        gradient = chosen.result(answers if has_tracer(answers) else owned(answers, leaves))
+        gradient = chosen.result(_values(answers, leaves))
         if self.has_aux:
-            return (value, out_tree.unflatten(outs[1:])), gradient
+            return (value, out_tree.unflatten(_values(outs[1:], tree.leaves((args, kwargs))))), gradient
         return value, gradient
 
     def _gradients(self, leaves: Sequence[Any], live: Sequence[bool], cts: Sequence[Any]) -> list[Any]:
@@ -268,11 +268,14 @@ def jvp(
         outs, touts = forward.jvp(flat, leaves, ts)
         n, unflatten, unflatten_aux = aux()
         answers = [_tangent(t, y) for t, y in zip(touts[:n], outs[:n], strict=True)]
-    if not has_tracer(answers):
-        answers = owned(answers, [*ts, *outs])
-    if has_aux:
-        return unflatten(outs[:n]), unflatten(answers), unflatten_aux(outs[n:])
-    return unflatten(outs[:n]), unflatten(answers)
+    values = _values(outs, leaves)
+    value, tangent = unflatten(values[:n]), unflatten(_values(answers, [*ts, *outs]))
+    return (value, tangent, unflatten_aux(values[n:])) if has_aux else (value, tangent)
+
+
+def _values(outs: Sequence[Any], inputs: Sequence[Any]) -> Sequence[Any]:
+    """Results as they are returned: arrays of their own, unless they are traced further."""
+    return outs if has_tracer(outs) else owned(outs, inputs)
 
 
 def _with_aux(flat: FlatFunction, has_aux: bool, what: str) -> tuple[Callable[..., list[Any]], Callable[[], Any]]:
@@ -319,7 +322,7 @@ class _Pullback:
                     answers.append(matching(forward.zeros(aval.strong()) if c is None else c, aval))
                 else:
                     answers.append(np.zeros(aval.shape, float0))
-        return self.in_tree.unflatten(answers if has_tracer(answers) else owned(answers, cts))[0]
+        return self.in_tree.unflatten(_values(answers, cts))[0]
 
 
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -339,10 +342,11 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     with quiet():
         outs, tape = reverse.linearize(flat, leaves, live)
     n, unflatten, unflatten_aux = aux()
-    value = unflatten(outs[:n])
+    values = _values(outs, leaves)
+    value = unflatten(values[:n])
     about = tree.structure(value), [aval_of(y) for y in outs[:n]]
     pullback = _Pullback(tape._replace(outs=tape.outs[:n]), leaves, live, in_tree, about)
-    return (value, pullback, unflatten_aux(outs[n:])) if has_aux else (value, pullback)
+    return (value, pullback, unflatten_aux(values[n:])) if has_aux else (value, pullback)
 
 
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
@@ -369,10 +373,11 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
         with quiet():
             touts = reverse.replay(tape, [t for t, is_live in zip(ts, live, strict=True) if is_live])
             answers = [_tangent(t, y) for t, y in zip(touts, outs[:n], strict=True)]
-        return unflatten(answers if has_tracer(answers) else owned(answers, ts))
+        return unflatten(_values(answers, ts))
 
-    value = unflatten(outs[:n])
-    return (value, f_jvp, unflatten_aux(outs[n:])) if has_aux else (value, f_jvp)
+    values = _values(outs, leaves)
+    value = unflatten(values[:n])
+    return (value, f_jvp, unflatten_aux(values[n:])) if has_aux else (value, f_jvp)
 
 
 def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], Any]:
@@ -404,7 +409,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
             answers = [
                 matching(forward.zeros(a.strong()) if c is None else c, a) for c, a in zip(given, avals, strict=True)
             ]
-        return in_tree.unflatten(answers if has_tracer(answers) else owned(answers, cts))[0]
+        return in_tree.unflatten(_values(answers, cts))[0]
 
     return transposed
 
@@ -489,9 +494,9 @@ class jacfwd(Transformed):
         with quiet():
             outs, blocks = self._blocks(flat, chosen.leaves, lambda: aux[-1])
         n = aux[-1]
-        columns = [chosen.result(owned(row, []) if not has_tracer(row) else row) for row in blocks]
+        columns = [chosen.result(_values(row, [])) for row in blocks]
         jacobian = out_tree.unflatten(columns)
-        return (jacobian, aux[0].unflatten(outs[n:])) if self.has_aux else jacobian
+        return (jacobian, aux[0].unflatten(_values(outs[n:], tree.leaves((args, kwargs))))) if self.has_aux else jacobian
 
     def _blocks(self, flat: Any, leaves: Sequence[Any], count: Callable[[], int]) -> tuple[list[Any], list[list[Any]]]:
         """The results, and for each of them a block for each leaf, of shape (*result, *leaf)."""

@@ -31,7 +31,7 @@ from ..primitives import (
 if TYPE_CHECKING:
     from .rewrite import Rewriter
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "Rule"]
 
 Rule = Callable[["Rewriter", Sequence[Atom], dict[str, Any]], "Atom | None"]
 Inputs = Sequence[Atom]

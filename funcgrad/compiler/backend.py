@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.backend import Backend
 from ..core.ir import Eqn, Jaxpr
+from .algebra import Rule
 from .program import Program, compile_jaxpr
 
 __all__ = ["SourceBackend"]
@@ -23,7 +24,7 @@ class SourceBackend(Backend):
     both, or None. ``inplace``: from the name of a primitive to the name of a function that takes ``out=``, which will
     be one of its operands: the first, unless the primitive is elementwise.
     ``weak_literals``: primitives whose literal operands may be written as Python numbers, because the result's dtype
-    does not depend on them.
+    does not depend on them. ``rules``: further rules for the rewriter, by the name of the primitive.
     """
 
     namespace: Mapping[str, Any] = {}
@@ -31,6 +32,7 @@ class SourceBackend(Backend):
     pairs: Mapping[tuple[str, str], Callable[[Eqn, Eqn, Sequence[str]], str | None]] = {}
     inplace: Mapping[str, str] = {}
     weak_literals: frozenset[str] = frozenset()
+    rules: Mapping[str, Rule] = {}
 
     def may_alias(self, eqn: Eqn) -> bool:
         """Whether the result of an equation may share memory with its first operand, or if elementwise with any."""

@@ -32,11 +32,11 @@ def _effects(jaxpr: Jaxpr) -> bool:
 
 def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
     """The same program without equations that contribute nothing to its results."""
-    found = jaxpr.memo.get("dce")
+    found = jaxpr.memo.get("lean")
     if found is None:
-        found = jaxpr.memo["dce"] = _eliminate(jaxpr)
-        found.memo["dce"] = found
-    return found
+        found = jaxpr.memo["lean"] = _eliminate(jaxpr)
+        found.memo["lean"] = False  # itself; a reference would be a cycle
+    return found or jaxpr
 
 
 def _eliminate(jaxpr: Jaxpr) -> Jaxpr:

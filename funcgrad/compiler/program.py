@@ -60,7 +60,8 @@ class Program:
         text = self.source.splitlines(keepends=True)
         linecache.cache[self.filename] = (len(self.source), None, text, self.filename)
         weakref.finalize(self, linecache.cache.pop, self.filename, None)
-        self.call = _enclosed(namespace[module.entry], self.filename, lines)
+        # Out of its own globals, so that a program without loops is freed as soon as nobody holds it.
+        self.call = _enclosed(namespace.pop(module.entry), self.filename, lines)
 
     def __call__(self, *args: Any) -> list[Any]:
         return self.call(*args)
@@ -106,5 +107,5 @@ def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend) -> Program:
     key = ("compiled", backend.name)
     program = jaxpr.memo.get(key)
     if program is None:
-        program = jaxpr.memo[key] = Program(simplify(jaxpr, backend.ops), backend)
+        program = jaxpr.memo[key] = Program(simplify(jaxpr, backend.ops, backend.rules), backend)
     return program

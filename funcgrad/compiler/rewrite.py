@@ -7,7 +7,7 @@ elementwise operation, which broadcasts by itself; then the rules of :mod:`.alge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..core.source import Source
 from ..core.trace import Primitive
 from ..core.types import Aval
 from ..primitives import broadcast_in_dim, convert
-from .algebra import RULES
+from .algebra import RULES, Rule
 
 __all__ = ["Rewriter", "rewrite"]
 
@@ -33,7 +33,8 @@ _COMMUTATIVE = frozenset(["add", "mul"])
 class Rewriter:
     """The program being written. Rules read ``definition`` and make equations with ``apply``."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Mapping[str, Rule] | None = None) -> None:
+        self.own_rules: Mapping[str, Rule] = rules or {}
         self.eqns: list[Eqn] = []
         self.definitions: dict[Var, Eqn] = {}
         self.seen: dict[Any, Sequence[Var]] = {}
@@ -60,11 +61,12 @@ class Rewriter:
             result = self._elementwise(primitive, inputs, params)
             if result is not None:
                 return [result]
-        rule = RULES.get(primitive.name)
-        if rule is not None:
-            result = rule(self, inputs, params)
-            if result is not None:
-                return [result]
+        for rules in (RULES, self.own_rules):
+            rule = rules.get(primitive.name)
+            if rule is not None:
+                result = rule(self, inputs, params)
+                if result is not None:
+                    return [result]
         key: Any = None
         if not primitive.effect and primitive.name not in _UNIQUE:
             operands = [_identity(a) for a in inputs]
@@ -172,9 +174,9 @@ def _stacked_once(scan: Eqn, env: dict[Var, Atom]) -> Eqn:
     return scan.replace(outputs=[scan.outputs[i] for i in kept], params=scan.params | {"jaxpr": lean})
 
 
-def rewrite(jaxpr: Jaxpr) -> Jaxpr:
+def rewrite(jaxpr: Jaxpr, rules: Mapping[str, Rule] | None = None) -> Jaxpr:
     """The program after algebra, folding and common subexpressions; dead equations are left to others."""
-    writer = Rewriter()
+    writer = Rewriter(rules)
     env: dict[Var, Atom] = {}
     equation = writer.equation
     with np.errstate(all="ignore"):

@@ -6,9 +6,10 @@ line of every equation. The bodies of control flow are simplified first, once ea
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 from ..core.ir import Eqn, Jaxpr
+from .algebra import Rule
 from .dce import eliminate_dead_code
 from .inline import inline_calls
 from .invariant import hoist_invariants
@@ -17,19 +18,22 @@ from .rewrite import rewrite
 __all__ = ["simplify"]
 
 
-def simplify(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
-    """A smaller program of the same meaning, in primitives that are ``known`` to a back end and control flow."""
-    key = ("simplified", id(known))
+def simplify(jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Rule] | None = None) -> Jaxpr:
+    """A smaller program of the same meaning, in primitives that are ``known`` to a back end and control flow.
+
+    ``rules`` are the back end's own, asked where the general ones have no answer.
+    """
+    key = ("simplified", id(known), id(rules))
     found = jaxpr.memo.get(key)
     if found is None:
         found = inline_calls(jaxpr, known)
-        found = hoist_invariants(_simplify_bodies(found, known))
-        found = eliminate_dead_code(rewrite(eliminate_dead_code(found)))
+        found = hoist_invariants(_simplify_bodies(found, known, rules))
+        found = eliminate_dead_code(rewrite(eliminate_dead_code(found), rules))
         jaxpr.memo[key] = found
     return found
 
 
-def _simplify_bodies(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
+def _simplify_bodies(jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Rule] | None) -> Jaxpr:
     """The program with the bodies of its loops and branches simplified."""
     if not any(e.primitive.control for e in jaxpr.eqns):
         return jaxpr
@@ -39,9 +43,9 @@ def _simplify_bodies(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
             params = dict(eqn.params)
             for name, value in params.items():
                 if isinstance(value, Jaxpr):
-                    params[name] = simplify(value, known)
+                    params[name] = simplify(value, known, rules)
                 elif isinstance(value, tuple) and any(isinstance(v, Jaxpr) for v in value):
-                    params[name] = tuple(simplify(v, known) if isinstance(v, Jaxpr) else v for v in value)
+                    params[name] = tuple(simplify(v, known, rules) if isinstance(v, Jaxpr) else v for v in value)
             eqn = eqn.replace(params=params)
         eqns.append(eqn)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)

@@ -32,7 +32,7 @@ def module_source(jaxpr: Jaxpr, name: str) -> str:
     Raises BackendError for a program that calls back into Python: a function has no text that could stand alone.
     """
     backend = cast(SourceBackend, get_backend("numpy"))
-    lean = simplify(jaxpr, backend.ops)
+    lean = simplify(jaxpr, backend.ops, backend.rules)
     named = Jaxpr(lean.invars, lean.eqns, lean.outs, lean.constvars, lean.consts, name)
     module = emit(named, backend)
     body, _ = module.assemble()

@@ -234,7 +234,9 @@ class Tracer:
         return complex(self.concrete("complex()"))
 
     def __index__(self) -> int:
-        return self.concrete("use as a Python integer (a shape, an index, `range`)").__index__()  # type: ignore[no-any-return]
+        return self.concrete(
+            "use as a Python integer (a shape, `range`, an index of a list or a plain array: for that, fnp.take(table, i))"
+        ).__index__()  # type: ignore[no-any-return]
 
     def item(self, *index: int) -> Any:
         """The value as a Python scalar, where it is concrete."""
@@ -252,8 +254,8 @@ class Tracer:
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise TracerArrayError(
             f"a plain array was asked for, as by np.array([x, y]) or a function outside funcgrad, but {self.describe()}; "
-            f"use fnp.stack([x, y]), fnp.asarray or another function of funcgrad.numpy, "
-            f"or funcgrad.pure_callback for code that must stay outside"
+            f"use fnp.stack([x, y]), fnp.asarray or another function of funcgrad.numpy, fnp.take(table, i, axis=0) to "
+            f"index a plain array with it, or funcgrad.pure_callback for code that must stay outside"
         )
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
@@ -308,14 +310,16 @@ def _program(
     """A primitive that holds jaxprs, compiled as a program of one equation; kept in the memo of a jaxpr it holds."""
     avals = [aval_of(x).strong() for x in args]
     holder = next((j for j in _jaxprs(params)), None)
-    key = ("program", backend.name, primitive.name, tuple(avals), tuple(sorted(params.items(), key=lambda p: p[0])))
+    # The holder itself is no part of the key, nor is the program's own jaxpr kept: that would be a reference cycle.
+    others = tuple((k, None if v is holder else v) for k, v in sorted(params.items(), key=lambda p: p[0]))
+    key = ("program", backend.name, primitive.name, tuple(avals), others)
     if holder is not None and key in holder.memo:
         return holder.memo[key]  # type: ignore[no-any-return]
     inputs = [Var(a) for a in avals]
     outputs = [Var(a) for a in primitive.type(*avals, **params)]
     program = backend.compile(Jaxpr(inputs, [Eqn(primitive, inputs, outputs, params, user_source())], outputs))
     if holder is not None:
-        holder.memo[key] = program
+        holder.memo[key] = program = getattr(program, "call", program)
     return program  # type: ignore[no-any-return]
 
 

@@ -84,71 +84,75 @@ __all__ = [
 ]
 
 
-def _elementwise(primitive: Any, name: str, meaning: str) -> Callable[..., Any]:
-    """A strict elementwise function; ``meaning`` names its operands."""
+def _unary(primitive: Any, name: str, meaning: str) -> Callable[[Any], Any]:
+    def function(x: Any) -> Any:
+        return apply(primitive, *operands(name, x))
 
-    def function(*args: Any) -> Any:
-        if len(args) != arity:
-            raise TypeError(f"lax.{name} takes {arity} operand{'s' if arity > 1 else ''}, not {len(args)}")
-        return apply(primitive, *operands(name, *args))
-
-    arity = 2 if "y" in meaning.split("`")[1] else 1
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise {meaning}."
     return function
 
 
-neg = _elementwise(prim.neg, "neg", "negation: `-x`")
-sign = _elementwise(prim.sign, "sign", "sign: `sign(x)`")
-abs = _elementwise(prim.abs_, "abs", "absolute value: `abs(x)`")
-floor = _elementwise(prim.floor, "floor", "floor: `floor(x)`")
-ceil = _elementwise(prim.ceil, "ceil", "ceiling: `ceil(x)`")
-exp = _elementwise(prim.exp, "exp", "exponential: `exp(x)`")
-exp2 = _elementwise(prim.exp2, "exp2", "power of two: `2 ** x`")
-expm1 = _elementwise(prim.expm1, "expm1", "`exp(x) - 1`, accurate for small x")
-log = _elementwise(prim.log, "log", "natural logarithm: `log(x)`")
-log1p = _elementwise(prim.log1p, "log1p", "`log(1 + x)`, accurate for small x")
-sqrt = _elementwise(prim.sqrt, "sqrt", "square root: `sqrt(x)`")
-rsqrt = _elementwise(prim.rsqrt, "rsqrt", "reciprocal square root: `1 / sqrt(x)`")
-cbrt = _elementwise(prim.cbrt, "cbrt", "cube root: `cbrt(x)`")
-sin = _elementwise(prim.sin, "sin", "sine: `sin(x)`")
-cos = _elementwise(prim.cos, "cos", "cosine: `cos(x)`")
-tan = _elementwise(prim.tan, "tan", "tangent: `tan(x)`")
-asin = _elementwise(prim.asin, "asin", "inverse sine: `asin(x)`")
-acos = _elementwise(prim.acos, "acos", "inverse cosine: `acos(x)`")
-atan = _elementwise(prim.atan, "atan", "inverse tangent: `atan(x)`")
-sinh = _elementwise(prim.sinh, "sinh", "hyperbolic sine: `sinh(x)`")
-cosh = _elementwise(prim.cosh, "cosh", "hyperbolic cosine: `cosh(x)`")
-tanh = _elementwise(prim.tanh, "tanh", "hyperbolic tangent: `tanh(x)`")
-asinh = _elementwise(prim.asinh, "asinh", "inverse hyperbolic sine: `asinh(x)`")
-acosh = _elementwise(prim.acosh, "acosh", "inverse hyperbolic cosine: `acosh(x)`")
-atanh = _elementwise(prim.atanh, "atanh", "inverse hyperbolic tangent: `atanh(x)`")
-logistic = _elementwise(prim.logistic, "logistic", "logistic function: `1 / (1 + exp(-x))`")
-erf = _elementwise(prim.erf, "erf", "error function: `erf(x)`")
-is_finite = _elementwise(prim.is_finite, "is_finite", "`isfinite(x)`, as booleans")
-conj = _elementwise(prim.conj, "conj", "complex conjugate: `conj(x)`")
-bitwise_not = _elementwise(prim.not_, "bitwise_not", "complement: `~x`, of booleans their negation")
-population_count = _elementwise(prim.population_count, "population_count", "number of bits that are set in `x`")
+def _binary(primitive: Any, name: str, meaning: str) -> Callable[[Any, Any], Any]:
+    def function(x: Any, y: Any) -> Any:
+        return apply(primitive, *operands(name, x, y))
 
-add = _elementwise(prim.add, "add", "addition: `x + y`")
-sub = _elementwise(prim.sub, "sub", "subtraction: `x - y`")
-mul = _elementwise(prim.mul, "mul", "multiplication: `x * y`")
-rem = _elementwise(prim.fmod, "rem", "remainder of `x / y`, with the sign of x")
-atan2 = _elementwise(prim.atan2, "atan2", "angle of the point (y, x): `atan2(x, y)`")
-max = _elementwise(prim.max_, "max", "maximum: `max(x, y)`; NaN if either is")
-min = _elementwise(prim.min_, "min", "minimum: `min(x, y)`; NaN if either is")
-nextafter = _elementwise(prim.nextafter, "nextafter", "next number after x towards y: `nextafter(x, y)`")
-complex = _elementwise(prim.complex_, "complex", "complex number of parts: `x + 1j * y`")
-bitwise_and = _elementwise(prim.and_, "bitwise_and", "`x & y`")
-bitwise_or = _elementwise(prim.or_, "bitwise_or", "`x | y`")
-bitwise_xor = _elementwise(prim.xor, "bitwise_xor", "`x ^ y`")
-shift_left = _elementwise(prim.shift_left, "shift_left", "`x << y`")
-eq = _elementwise(prim.eq, "eq", "`x == y`")
-ne = _elementwise(prim.ne, "ne", "`x != y`")
-lt = _elementwise(prim.lt, "lt", "`x < y`")
-le = _elementwise(prim.le, "le", "`x <= y`")
-gt = _elementwise(prim.gt, "gt", "`x > y`")
-ge = _elementwise(prim.ge, "ge", "`x >= y`")
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise {meaning}."
+    return function
+
+
+neg = _unary(prim.neg, "neg", "negation: `-x`")
+sign = _unary(prim.sign, "sign", "sign: `sign(x)`")
+abs = _unary(prim.abs_, "abs", "absolute value: `abs(x)`")
+floor = _unary(prim.floor, "floor", "floor: `floor(x)`")
+ceil = _unary(prim.ceil, "ceil", "ceiling: `ceil(x)`")
+exp = _unary(prim.exp, "exp", "exponential: `exp(x)`")
+exp2 = _unary(prim.exp2, "exp2", "power of two: `2 ** x`")
+expm1 = _unary(prim.expm1, "expm1", "`exp(x) - 1`, accurate for small x")
+log = _unary(prim.log, "log", "natural logarithm: `log(x)`")
+log1p = _unary(prim.log1p, "log1p", "`log(1 + x)`, accurate for small x")
+sqrt = _unary(prim.sqrt, "sqrt", "square root: `sqrt(x)`")
+rsqrt = _unary(prim.rsqrt, "rsqrt", "reciprocal square root: `1 / sqrt(x)`")
+cbrt = _unary(prim.cbrt, "cbrt", "cube root: `cbrt(x)`")
+sin = _unary(prim.sin, "sin", "sine: `sin(x)`")
+cos = _unary(prim.cos, "cos", "cosine: `cos(x)`")
+tan = _unary(prim.tan, "tan", "tangent: `tan(x)`")
+asin = _unary(prim.asin, "asin", "inverse sine: `asin(x)`")
+acos = _unary(prim.acos, "acos", "inverse cosine: `acos(x)`")
+atan = _unary(prim.atan, "atan", "inverse tangent: `atan(x)`")
+sinh = _unary(prim.sinh, "sinh", "hyperbolic sine: `sinh(x)`")
+cosh = _unary(prim.cosh, "cosh", "hyperbolic cosine: `cosh(x)`")
+tanh = _unary(prim.tanh, "tanh", "hyperbolic tangent: `tanh(x)`")
+asinh = _unary(prim.asinh, "asinh", "inverse hyperbolic sine: `asinh(x)`")
+acosh = _unary(prim.acosh, "acosh", "inverse hyperbolic cosine: `acosh(x)`")
+atanh = _unary(prim.atanh, "atanh", "inverse hyperbolic tangent: `atanh(x)`")
+logistic = _unary(prim.logistic, "logistic", "logistic function: `1 / (1 + exp(-x))`")
+erf = _unary(prim.erf, "erf", "error function: `erf(x)`")
+is_finite = _unary(prim.is_finite, "is_finite", "`isfinite(x)`, as booleans")
+conj = _unary(prim.conj, "conj", "complex conjugate: `conj(x)`")
+bitwise_not = _unary(prim.not_, "bitwise_not", "complement: `~x`, of booleans their negation")
+population_count = _unary(prim.population_count, "population_count", "number of bits that are set in `x`")
+
+add = _binary(prim.add, "add", "addition: `x + y`")
+sub = _binary(prim.sub, "sub", "subtraction: `x - y`")
+mul = _binary(prim.mul, "mul", "multiplication: `x * y`")
+rem = _binary(prim.fmod, "rem", "remainder of `x / y`, with the sign of x")
+atan2 = _binary(prim.atan2, "atan2", "angle of the point (y, x)")
+max = _binary(prim.max_, "max", "maximum: `max(x, y)`; NaN if either is")
+min = _binary(prim.min_, "min", "minimum: `min(x, y)`; NaN if either is")
+nextafter = _binary(prim.nextafter, "nextafter", "next number after x towards y: `nextafter(x, y)`")
+complex = _binary(prim.complex_, "complex", "complex number of parts: `x + 1j * y`")
+bitwise_and = _binary(prim.and_, "bitwise_and", "`x & y`")
+bitwise_or = _binary(prim.or_, "bitwise_or", "`x | y`")
+bitwise_xor = _binary(prim.xor, "bitwise_xor", "`x ^ y`")
+shift_left = _binary(prim.shift_left, "shift_left", "`x << y`")
+eq = _binary(prim.eq, "eq", "`x == y`")
+ne = _binary(prim.ne, "ne", "`x != y`")
+lt = _binary(prim.lt, "lt", "`x < y`")
+le = _binary(prim.le, "le", "`x <= y`")
+gt = _binary(prim.gt, "gt", "`x > y`")
+ge = _binary(prim.ge, "ge", "`x >= y`")
 
 
 def real(x: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from .. import tree
 from ..api._function import FlatFunction, checked_leaves, function_name, typed
 from ..core.errors import ConcretizationError, OperandError, OperandTypeError, TransformError, TreeError
-from ..core.ir import Jaxpr, Var
+from ..core.ir import Jaxpr
 from ..core.trace import Tracer, eval_jaxpr, stage
 from ..core.types import Aval, aval_of, promote
 from ..primitives import concatenate, convert, lt, max_, min_, ne, reshape, rev
@@ -56,19 +56,6 @@ def _branch(fun: Callable[..., Any], args: Any, what: str) -> tuple[Jaxpr, list[
 
     jaxpr = stage(checked, [aval_of(x) for x in leaves], function_name(fun))
     return jaxpr, list(jaxpr.consts), flat
-
-
-def _share_consts(jaxprs: Sequence[Jaxpr]) -> tuple[list[Jaxpr], list[Any]]:
-    """The jaxprs with the consts of all of them as leading inputs, each const once."""
-    consts: dict[int, Any] = {}
-    for j in jaxprs:
-        consts.update((id(c), c) for c in j.consts)
-    shared = []
-    for j in jaxprs:
-        own = {id(c): v for c, v in zip(j.consts, j.constvars, strict=True)}
-        leading = [own[key] if key in own else Var(aval_of(c).strong()) for key, c in consts.items()]
-        shared.append(Jaxpr([*leading, *j.invars], j.eqns, j.outs, name=j.name))
-    return shared, list(consts.values())
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -120,8 +107,8 @@ def _conditional(what: str, index: Any, funs: list[Callable[..., Any]], operands
         if t != trees[0]:
             raise TreeError(f"{what}: {names[0]} returns {trees[0]}, but {name} returns {t}")
     jaxprs = _agreeing(what, [j for j, *_ in made], names, trees[0])
-    shared, consts = _share_consts(jaxprs)
-    outs = conditional.cond(index, *consts, *[typed(x) for x in leaves], branches=tuple(shared))
+    shared, consts = conditional.share_consts(jaxprs)
+    outs = conditional.cond(index, *consts, *[typed(x) for x in leaves], branches=shared)
     weak = [all(j.out_avals[i].weak for j, *_ in made) for i in range(len(outs))]
     outs = [convert(y, dtype=aval_of(y).dtype, weak=True) if w else y for y, w in zip(outs, weak, strict=True)]
     return trees[0].unflatten(outs)

@@ -46,6 +46,7 @@ from numpy import (
     unsignedinteger,
 )
 
+from . import fft
 from ._calculus import (
     convolve,
     correlate,
@@ -379,7 +380,7 @@ __all__ = [
     "cross", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "deg2rad", "degrees", "delete", "diag",
     "diagflat", "diagonal", "diff", "digitize", "divide", "divmod", "dot", "dsplit", "dstack", "dtype", "e",
     "ediff1d", "einsum", "einsum_path", "empty", "empty_like", "equal", "euler_gamma", "exp", "exp2", "expand_dims",
-    "expm1", "extract", "eye", "fabs", "finfo", "fix", "flatnonzero", "flip", "fliplr", "flipud", "float16",
+    "expm1", "extract", "eye", "fabs", "fft", "finfo", "fix", "flatnonzero", "flip", "fliplr", "flipud", "float16",
     "float32", "float64", "float_power", "floating", "floor", "floor_divide", "fmax", "fmin", "fmod", "full",
     "full_like", "generic", "geomspace", "gradient", "greater", "greater_equal", "heaviside", "hsplit", "hstack",
     "hypot", "identity", "iinfo", "imag", "indices", "inexact", "inf", "inner", "insert", "int16", "int32", "int64",

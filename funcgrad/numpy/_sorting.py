@@ -177,7 +177,7 @@ def unique(
         values = take(ravel(ar) if axis is None else ar, index, 0 if axis is None else axis)
     else:
         if axis is not None:
-            raise NotImplementedError("unique: size= is of the flattened array; give no axis=")
+            raise OperandError("unique: size= is of the flattened array; give no axis=")
         values, index, inverse, counts = _unique(asarray(ar), int(size), fill_value, equal_nan)
     wanted = (return_index, return_inverse, return_counts)
     extra = tuple(x for x, want in zip((index, inverse, counts), wanted) if want)

@@ -33,6 +33,7 @@ from . import (
     _sorting,
     _types,
     _ufuncs,
+    fft,
 )
 from ._promote import INDEX, is_weak
 from ._ufunc import Ufunc
@@ -59,6 +60,7 @@ _MODULES = (
 #: The functions of this package by NumPy's qualified name.
 SURFACE: dict[str, Callable[..., Any]] = {
     **{name: getattr(module, name) for module in _MODULES for name in module.__all__},
+    **{f"fft.{name}": getattr(fft, name) for name in fft.__all__},
 }
 
 

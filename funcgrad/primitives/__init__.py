@@ -1,10 +1,11 @@
 """The mathematics: first-order primitives, a file a family, each with all of its rules."""
 
-from . import callback, collective, contraction, elementwise, indexing, reduction, structure
+from . import callback, collective, contraction, elementwise, fft, indexing, reduction, structure
 from .callback import *
 from .collective import *
 from .contraction import *
 from .elementwise import *
+from .fft import *
 from .indexing import *
 from .reduction import *
 from .structure import *
@@ -14,6 +15,7 @@ __all__ = [
     *collective.__all__,
     *contraction.__all__,
     *elementwise.__all__,
+    *fft.__all__,
     *indexing.__all__,
     *reduction.__all__,
     *structure.__all__,

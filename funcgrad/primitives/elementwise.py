@@ -221,13 +221,20 @@ remainder = Elementwise("remainder", _ORDERED, lambda t, z, x, y: t, lambda t, z
 fmod = Elementwise("fmod", _ORDERED, lambda t, z, x, y: t, lambda t, z, x, y: mul(t, neg(div(sub(x, z), y))))
 
 
+def _typed(x: Any, like: Any) -> Any:
+    """A Python scalar in the dtype of ``like``, for a rule that combines it with itself."""
+    return like.dtype.type(x) if type(x) in (int, float, complex) else x
+
+
 def _pow_base(t: Any, z: Any, x: Any, y: Any) -> Any:
     # y * x**(y-1), which at y = 0 is 0 even where x = 0.
+    y = _typed(y, z)
     return mul(t, mul(y, pow_(x, select(eq(y, 0), 1, sub(y, 1)))))
 
 
 def _pow_exponent(t: Any, z: Any, x: Any, y: Any) -> Any:
     # z * log(x), which at x = 0 is 0: x**y is then constant in y on either side of it.
+    x = _typed(x, z)
     return mul(t, mul(z, log(select(eq(x, 0), 1, x))))
 
 
@@ -269,11 +276,18 @@ tanh = Elementwise("tanh", _INEXACT, lambda t, y, x: mul(t, sub(1.0, mul(y, y)))
 asinh = Elementwise("asinh", _INEXACT, lambda t, y, x: mul(t, rsqrt(add(mul(x, x), 1.0))))
 acosh = Elementwise("acosh", _INEXACT, lambda t, y, x: mul(t, mul(rsqrt(sub(x, 1.0)), rsqrt(add(x, 1.0)))))
 atanh = Elementwise("atanh", _INEXACT, lambda t, y, x: div(t, mul(sub(1.0, x), add(1.0, x))))
+
+
+def _square_sum(z: Any, x: Any, y: Any) -> Any:
+    x, y = _typed(x, z), _typed(y, z)
+    return add(mul(x, x), mul(y, y))
+
+
 atan2 = Elementwise(
     "atan2",
     _FLOAT,
-    lambda t, z, x, y: mul(t, div(y, add(mul(x, x), mul(y, y)))),
-    lambda t, z, x, y: mul(t, div(neg(x), add(mul(x, x), mul(y, y)))),
+    lambda t, z, x, y: mul(t, div(y, _square_sum(z, x, y))),
+    lambda t, z, x, y: mul(t, div(neg(_typed(x, z)), _square_sum(z, x, y))),
 )
 
 # Sign, order, rounding ------------------------------------------------------------------------------------------------
@@ -312,7 +326,8 @@ gt = Elementwise("gt", _ALL, None, None, result="bool")
 ge = Elementwise("ge", _ALL, None, None, result="bool")
 max_ = Elementwise("max", _ALL, *_chosen(gt))
 min_ = Elementwise("min", _ALL, *_chosen(lt))
-nextafter = Elementwise("nextafter", _FLOAT, None, None)
+# x and its neighbour differ by a rounding: the neighbour moves with x.
+nextafter = Elementwise("nextafter", _FLOAT, lambda t, z, x, y: t, None)
 is_finite = Elementwise("is_finite", _INEXACT, None, result="bool")
 
 # Bits -----------------------------------------------------------------------------------------------------------------

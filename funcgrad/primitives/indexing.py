@@ -89,6 +89,46 @@ class Gather(Primitive):
         return gather(x, *rows, axes=axes), True
 
 
+def _places(shape: tuple[int, ...], indices: Sequence[Any], axes: tuple[int, ...]) -> Any:
+    """One number for each place that index arrays name: its row-major position among the axes ``axes`` of ``shape``."""
+    place = None
+    for i, a in zip(indices, axes, strict=True):
+        i = ew.select(ew.lt(i, 0), ew.add(i, shape[a]), i)
+        place = i if place is None else ew.add(ew.mul(place, shape[a]), i)
+    return place
+
+
+def _others(u: Any, places: Any) -> Any:
+    """For each update the product of all the others at its place, without division, so that zeros are right.
+
+    Sorted by place, these are the product of those before times that of those behind: two running products that start
+    anew with every place, each in log2(n) steps of doubling length.
+    """
+    shape, count = shape_of(u), int(np.prod(shape_of(places), dtype=np.int64))
+    rows = structure.reshape(u, shape=(count, *shape[len(shape_of(places)) :]))
+    places = structure.reshape(places, shape=(count,))
+    order = structure.argsort(places, axis=0)
+    rows, places = gather(rows, order, axes=(0,)), gather(places, order, axes=(0,))
+    one, none = u.dtype.type(1), _INT.type(-1)
+    product = None
+    for sign in (1, -1):
+
+        def moved(x: Any, step: int, sign: int = sign) -> Any:
+            """The row that stands ``step`` before (behind) each one, and 1 where that is at another place."""
+            config = (sign * step, -sign * step, 0)
+            same = ew.eq(places, structure.pad(places, none, config=(config,)))
+            same = structure.broadcast_in_dim(same, shape=shape_of(x), dims=(0,))
+            before = structure.pad(x, one, config=(config, *[(0, 0, 0)] * (len(shape_of(x)) - 1)))
+            return ew.select(same, before, one)
+
+        running, step = moved(rows, 1), 1
+        while step < count:
+            running, step = ew.mul(running, moved(running, step)), 2 * step
+        product = running if product is None else ew.mul(product, running)
+    back = structure.argsort(order, axis=0)
+    return structure.reshape(gather(product, back, axes=(0,)), shape=shape)
+
+
 class Scatter(Primitive):
     """x with ``updates`` put, added, multiplied or min/max-ed in at index arrays.
 
@@ -147,17 +187,12 @@ class Scatter(Primitive):
             new = ew.convert(ew.eq(u, gather(y, *indices, axes=at["axes"])), dtype=x.dtype)
             total = scatter(old, new, *indices, kind="add", **at)
             return ew.div(old, total), ew.div(new, gather(total, *indices, axes=at["axes"]))
-        # mul: the product of all the other factors, without dividing by a zero one.
-        is_zero = ew.eq(u, 0)
-        nonzero = ew.select(is_zero, 1, u)
-        product = scatter(ones, nonzero, *indices, kind="mul", **at)
-        none = structure.broadcast_in_dim(zero, shape=shape_of(x), dims=())
-        zeros = scatter(none, ew.convert(is_zero, dtype=x.dtype), *indices, kind="add", **at)
-        factors = ew.select(ew.eq(zeros, 0), product, 0)
-        here = {"axes": at["axes"]}
-        others = ew.div(gather(product, *indices, **here), nonzero)
-        left = ew.sub(gather(zeros, *indices, **here), ew.convert(is_zero, dtype=x.dtype))
-        return factors, ew.mul(gather(x, *indices, **here), ew.select(ew.eq(left, 0), others, 0))
+        # mul: the product of all the other factors.
+        factors = scatter(ones, u, *indices, kind="mul", **at)
+        here = gather(x, *indices, axes=at["axes"])
+        if at["unique"] or int(np.prod(shape_of(indices[0]), dtype=np.int64)) < 2:
+            return factors, here
+        return factors, ew.mul(here, _others(u, _places(shape_of(x), indices, at["axes"])))
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         x, u, *indices = args

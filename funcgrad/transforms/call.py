@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.ir import Var
+from ..core.ir import Var, subjaxprs
 from ..core.trace import Primitive, eval_jaxpr
 from ..core.types import Aval
 from .batching import Axis, batch_jaxpr
 from .forward import jvp_jaxpr
-from .reverse import linearize_jaxpr, transpose_jaxpr
+from .reverse import hoist, linearize_jaxpr, reach, split_jaxpr, transpose_jaxpr
 
-__all__ = ["call", "spread"]
+__all__ = ["Holder", "call", "divided", "merged", "spread"]
 
 
 def spread(values: Sequence[Any], live: Sequence[bool]) -> list[Any]:
@@ -21,13 +21,45 @@ def spread(values: Sequence[Any], live: Sequence[bool]) -> list[Any]:
     return [next(given) if is_live else None for is_live in live]
 
 
-class Call(Primitive):
-    """Runs ``jaxpr``, which goes by ``name``. Every transform of the call is a call of the transformed jaxpr."""
+def divided(values: Sequence[Any], marked: Sequence[bool]) -> tuple[list[Any], list[Any]]:
+    """The values that are not marked, and those that are."""
+    pairs = list(zip(values, marked, strict=True))
+    return [x for x, is_marked in pairs if not is_marked], [x for x, is_marked in pairs if is_marked]
 
-    name = "jit"
+
+def merged(plain: Sequence[Any], special: Sequence[Any], marked: Sequence[bool]) -> list[Any]:
+    """The inverse of :func:`divided`."""
+    rest, given = iter(plain), iter(special)
+    return [next(given) if is_marked else next(rest) for is_marked in marked]
+
+
+class Holder(Primitive):
+    """A primitive that holds jaxprs in its parameters.
+
+    The rules of a custom function may close over arrays, so that a transformed jaxpr may have consts: they become operands.
+    """
+
     multiple = True
     control = True
     axis_aware = True
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        for jaxpr in subjaxprs(params):
+            if jaxpr.consts:
+                args, params = self.closed(args, params)
+                break
+        return super().__call__(*args, **params)
+
+    def closed(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The operands with what the jaxprs close over among them, and the parameters that go with them."""
+        jaxpr, consts = hoist(params["jaxpr"])
+        return (*consts, *args), params | {"jaxpr": jaxpr}
+
+
+class Call(Holder):
+    """Runs ``jaxpr``, which goes by ``name``. Every transform of the call is a call of the transformed jaxpr."""
+
+    name = "jit"
 
     def type(self, *avals: Aval, **params: Any) -> Sequence[Aval]:
         return params["jaxpr"].out_avals  # type: ignore[no-any-return]
@@ -52,6 +84,17 @@ class Call(Primitive):
         residuals = split.residuals(primals, outs[n:])
         touts = self(*residuals, *(t for t in tangents if t is not None), jaxpr=split.linear, name=name)
         return outs[:n], spread(touts, split.live_out)
+
+    def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
+        return reach(params["jaxpr"], marked)
+
+    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+        split, name = split_jaxpr(params["jaxpr"], linear, reached), params["name"]
+        known, moving = divided(args, linear)
+        outs = self(*known, jaxpr=split.primal, name=name)
+        n = len(reached) - sum(reached)
+        residuals = split.residuals(known, outs[n:])
+        return merged(outs[:n], self(*residuals, *moving, jaxpr=split.linear, name=name), reached)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         jaxpr, name = params["jaxpr"], params["name"]

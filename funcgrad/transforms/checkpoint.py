@@ -14,26 +14,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.ir import Eqn, Jaxpr, Var
-from ..core.trace import EVAL, Primitive, current_trace, eval_jaxpr, set_trace, stage
+from ..core.trace import EVAL, current_trace, eval_jaxpr, set_trace, stage
 from ..core.types import Aval
 from ..primitives import optimization_barrier
 from .batching import Axis, batch_jaxpr
-from .call import call, spread
+from .call import Holder, call, divided, merged, spread
 from .forward import JVPTrace, JVPTracer, jvp_jaxpr
-from .reverse import transpose_jaxpr
+from .reverse import reach, restricted, split_jaxpr, transpose_jaxpr
 
 __all__ = ["checkpoint"]
 
 Policy = Callable[..., bool]
 
 
-class Checkpoint(Primitive):
+class Checkpoint(Holder):
     """Runs ``jaxpr``. ``policy``: what to keep; ``prevent_cse``: whether to hide the second computation."""
 
     name = "checkpoint"
-    multiple = True
-    control = True
-    axis_aware = True
 
     def type(self, *avals: Aval, **params: Any) -> Sequence[Aval]:
         return params["jaxpr"].out_avals  # type: ignore[no-any-return]
@@ -60,6 +57,19 @@ class Checkpoint(Primitive):
         ts = [t for t in tangents if t is not None]
         touts = self(*primals, *outs[n:], *ts, **(params | {"jaxpr": tangent}))
         return outs[:n], spread(touts, live_out)
+
+    def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
+        return reach(params["jaxpr"], marked)
+
+    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+        # What the linear part needs it computes by itself.
+        jaxpr: Jaxpr = params["jaxpr"]
+        known, _ = divided(args, linear)
+        n = len(reached) - sum(reached)
+        constant = restricted(split_jaxpr(jaxpr, linear, reached).primal, range(n))
+        rest = restricted(jaxpr, [i for i, r in enumerate(reached) if r])
+        outs = call(*known, jaxpr=constant, name=jaxpr.name)
+        return merged(outs, self(*args, **(params | {"jaxpr": rest})), reached)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         jaxpr: Jaxpr = params["jaxpr"]

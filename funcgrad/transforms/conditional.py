@@ -12,28 +12,46 @@ from typing import Any
 
 from ..core.errors import IRError
 from ..core.ir import Jaxpr, Var
-from ..core.trace import EVAL, Primitive, eval_jaxpr, set_trace, stage
-from ..core.types import Aval, shape_of
+from ..core.trace import EVAL, eval_jaxpr, set_trace, stage
+from ..core.types import Aval, aval_of, shape_of
 from ..primitives import broadcast_in_dim, eq, select
 from .batching import Axis, batch_jaxpr
-from .call import spread
+from .call import Holder, divided, merged, spread
 from .forward import jvp_jaxpr, zeros
-from .reverse import Linearized, linearize_jaxpr, transpose_jaxpr
+from .reverse import Linearized, linearize_jaxpr, reach, split_jaxpr, transpose_jaxpr
 
-__all__ = ["cond"]
+__all__ = ["cond", "share_consts"]
+
+
+def share_consts(jaxprs: Sequence[Jaxpr]) -> tuple[tuple[Jaxpr, ...], list[Any]]:
+    """The jaxprs with the consts of all of them as leading inputs, each const once."""
+    consts: dict[int, Any] = {}
+    for j in jaxprs:
+        consts.update((id(c), c) for c in j.consts)
+    shared = []
+    for j in jaxprs:
+        own = {id(c): v for c, v in zip(j.consts, j.constvars, strict=True)}
+        leading = [own[key] if key in own else Var(aval_of(c).strong()) for key, c in consts.items()]
+        shared.append(Jaxpr([*leading, *j.invars], j.eqns, j.outs, name=j.name))
+    return tuple(shared), list(consts.values())
 
 
 def _union(masks: Sequence[Sequence[bool]]) -> tuple[bool, ...]:
     return tuple(any(m) for m in zip(*masks, strict=True))
 
 
-class Cond(Primitive):
+class Cond(Holder):
     """Runs ``branches[index]``; the index is an int64 of rank 0 in range."""
 
     name = "cond"
-    multiple = True
-    control = True
-    axis_aware = True
+
+    def closed(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        branches: tuple[Jaxpr, ...] = params["branches"]
+        memo, key = branches[0].memo, ("closed", branches[1:])
+        if key not in memo:
+            memo[key] = share_consts(branches)
+        shared, consts = memo[key]
+        return (args[0], *consts, *args[1:]), params | {"branches": shared}
 
     def type(self, *avals: Aval, **params: Any) -> Sequence[Aval]:
         branches: tuple[Jaxpr, ...] = params["branches"]
@@ -62,14 +80,30 @@ class Cond(Primitive):
         n = len(keep)
         if not any(keep):
             return self(*primals, branches=branches), None
-        memo, key = branches[0].memo, ("linearize cond", branches, live)
+        memo, key = branches[0].memo, ("linearize cond", branches[1:], live)
         if key not in memo:
-            memo[key] = _split_branches(branches, [linearize_jaxpr(b, live, keep) for b in branches])
+            inputs = [a.strong() for a in branches[0].in_avals]
+            memo[key] = _split_branches([linearize_jaxpr(b, live, keep) for b in branches], inputs, n)
         primal, linear = memo[key]
         outs = self(*primals, branches=primal)
         ts = [t for t in tangents if t is not None]
         touts = self(primals[0], *primals[1:], *outs[n:], *ts, branches=linear)
         return outs[:n], spread(touts, keep)
+
+    def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
+        return _union([reach(b, marked[1:]) for b in params["branches"]])
+
+    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+        branches: tuple[Jaxpr, ...] = params["branches"]
+        mask, n = linear[1:], len(reached) - sum(reached)
+        memo, key = branches[0].memo, ("split cond", branches[1:], tuple(mask))
+        if key not in memo:
+            inputs, _ = divided([a.strong() for a in branches[0].in_avals], mask)
+            memo[key] = _split_branches([split_jaxpr(b, mask, reached) for b in branches], inputs, n)
+        primal, rest = memo[key]
+        known, moving = divided(args[1:], mask)
+        outs = self(args[0], *known, branches=primal)
+        return merged(outs[:n], self(args[0], *known, *outs[n:], *moving, branches=rest), reached)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         branches: tuple[Jaxpr, ...] = params["branches"]
@@ -100,24 +134,24 @@ class Cond(Primitive):
 
 
 def _split_branches(
-    branches: Sequence[Jaxpr], splits: Sequence[Linearized]
+    splits: Sequence[Linearized], inputs: list[Aval], n: int
 ) -> tuple[tuple[Jaxpr, ...], tuple[Jaxpr, ...]]:
-    """The primal and the linear branches. New residuals go to slots, which branches share by type.
+    """The primal branches, of ``inputs`` and with ``n`` results, and the linear ones. New residuals go to slots, which
+    branches share by type.
 
-    The linear ones take all operands (of which residuals may be some), the slots, and the tangents.
+    The linear ones take all inputs (of which residuals may be some), the slots, and the tangents.
     """
     slots: list[Aval] = []
     places: list[list[int]] = []
-    for branch, split in zip(branches, splits, strict=True):
+    for split in splits:
         taken: list[int] = []
-        for aval in split.primal.out_avals[len(branch.outs) :]:
+        for aval in split.primal.out_avals[n:]:
             free = next((i for i, a in enumerate(slots) if a == aval.strong() and i not in taken), len(slots))
             if free == len(slots):
                 slots.append(aval.strong())
             taken.append(free)
         places.append(taken)
-    inputs = [a.strong() for a in branches[0].in_avals]
-    n, count = len(branches[0].outs), len(inputs)
+    count = len(inputs)
 
     def primal(split: Linearized, taken: list[int]) -> Callable[..., list[Any]]:
         def fun(*operands: Any) -> list[Any]:

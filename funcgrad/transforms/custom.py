@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..core.errors import MissingRuleError
 from ..core.ir import Jaxpr, Var
 from ..core.trace import Primitive, eval_jaxpr, stage
@@ -70,8 +72,14 @@ class CustomCall(Primitive):
         fun = params["fun"]
         if isinstance(fun, Jaxpr):
             return args, params
-        jaxpr, consts = hoist(stage(fun, [aval_of(x) for x in args], params["rules"].name))
-        return [*consts, *args], params | {"fun": jaxpr, "num_consts": len(consts)}
+        avals = [aval_of(x) for x in args]
+        jaxpr, consts = hoist(stage(fun, avals, params["rules"].name))
+        # A Python scalar is an operand of its own type, whatever it stands beside.
+        operands = [
+            np.asarray(x, a.dtype)[()] if isinstance(x, (bool, int, float, complex)) else x
+            for x, a in zip(args, avals, strict=True)
+        ]
+        return [*consts, *operands], params | {"fun": jaxpr, "num_consts": len(consts)}
 
     def type(self, *avals: Aval, **params: Any) -> Sequence[Aval]:
         return params["fun"].out_avals  # type: ignore[no-any-return]

@@ -15,18 +15,18 @@ A ``while`` has no transpose: how many residuals it would make is not known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..core.errors import IRError, MissingRuleError
 from ..core.ir import Jaxpr, Var
-from ..core.trace import EVAL, Primitive, eval_jaxpr, set_trace, stage
+from ..core.trace import EVAL, eval_jaxpr, set_trace, stage
 from ..core.types import Aval, aval_of, shape_of
 from ..primitives import add, broadcast_in_dim, concatenate, move_axis, reduce_or, reshape, select
 from ..primitives.structure import repeat_rows, slice_along
 from .batching import Axis, batch_jaxpr
-from .call import spread
+from .call import Holder, divided, merged, spread
 from .forward import instantiate, jvp_jaxpr, zeros
-from .reverse import linearize_jaxpr, transpose_jaxpr
+from .reverse import Linearized, hoist, linearize_jaxpr, reach, split_jaxpr, transpose_jaxpr
 
 __all__ = ["scan", "while_"]
 
@@ -36,7 +36,7 @@ def _permuted(jaxpr: Jaxpr, inputs: Sequence[int], outs: Sequence[int]) -> Jaxpr
     key = ("permuted", tuple(inputs), tuple(outs))
     if key not in jaxpr.memo:
         jaxpr.memo[key] = Jaxpr(
-            [jaxpr.invars[i] for i in inputs], jaxpr.eqns, [jaxpr.outs[i] for i in outs], name=jaxpr.name
+            [jaxpr.invars[i] for i in inputs], jaxpr.eqns, [jaxpr.outs[i] for i in outs], jaxpr.constvars, jaxpr.consts, jaxpr.name
         )
     return jaxpr.memo[key]  # type: ignore[no-any-return]
 
@@ -49,13 +49,14 @@ def _some(values: Sequence[Any]) -> list[Any]:
     return [v for v in values if v is not None]
 
 
-class Scan(Primitive):
+class Scan(Holder):
     """Runs ``jaxpr`` ``length`` times: ``num_consts`` consts, ``num_carry`` carries, then xs; backwards with ``reverse``."""
 
     name = "scan"
-    multiple = True
-    control = True
-    axis_aware = True
+
+    def closed(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        jaxpr, consts = hoist(params["jaxpr"])
+        return (*consts, *args), params | {"jaxpr": jaxpr, "num_consts": params["num_consts"] + len(consts)}
 
     def type(self, *avals: Aval, **params: Any) -> Sequence[Aval]:
         jaxpr, length = params["jaxpr"], params["length"]
@@ -132,17 +133,53 @@ class Scan(Primitive):
 
     def linearize(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         jaxpr, nc, nk = params["jaxpr"], params["num_consts"], params["num_carry"]
-        rest = {"length": params["length"], "reverse": params["reverse"]}
         tc, tk, tx = self._tangents(primals, tangents, params)
         keep = [*_live(tk), *[False] * (len(jaxpr.outs) - nk)]
         split = linearize_jaxpr(jaxpr, [*_live(tc), *_live(tk), *_live(tx)], keep)
+        outs, touts = self._apart(split, primals, nc, nk, len(jaxpr.outs), _some(tc), _some(tk), _some(tx), params)
+        return outs, spread(touts, split.live_out) if any(split.live_out) else None
+
+    def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
+        jaxpr, nc, nk = params["jaxpr"], params["num_consts"], params["num_carry"]
+        carry = tuple(marked[nc : nc + nk])
+        while True:
+            found = reach(jaxpr, [*marked[:nc], *carry, *marked[nc + nk :]])
+            grown = tuple(c or f for c, f in zip(carry, found, strict=False))
+            if grown == carry:
+                return [*carry, *found[nk:]]
+            carry = grown
+
+    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+        jaxpr, nc, nk = params["jaxpr"], params["num_consts"], params["num_carry"]
+        mask = [*linear[:nc], *reached[:nk], *linear[nc + nk :]]
+        split = split_jaxpr(jaxpr, mask, reached)
+        known_consts, consts = divided(args[:nc], mask[:nc])
+        known_carry, carry = divided(args[nc : nc + nk], mask[nc : nc + nk])
+        known_xs, xs = divided(args[nc + nk :], mask[nc + nk :])
+        known, n = [*known_consts, *known_carry, *known_xs], len(reached) - sum(reached)
+        outs, rest = self._apart(split, known, len(known_consts), len(known_carry), n, consts, carry, xs, params)
+        return merged(outs, rest, reached)
+
+    def _apart(
+        self,
+        split: Linearized,
+        primals: Sequence[Any],
+        nc: int,
+        nk: int,
+        m: int,
+        tc: Sequence[Any],
+        tk: Sequence[Any],
+        tx: Sequence[Any],
+        params: dict[str, Any],
+    ) -> tuple[list[Any], list[Any]]:
+        """The primal scan, of ``nc`` consts and ``nk`` carries with ``m`` results, and the linear scan over its residuals."""
+        rest = {"length": params["length"], "reverse": params["reverse"]}
         # A residual that is a carry's old value differs in every step: let the primal body return it.
         carried = tuple(k for k in split.known if k is not None and nc <= k < nc + nk)
         primal = _returning(split.primal, carried)
         outs = self(*primals, jaxpr=primal, num_consts=nc, num_carry=nk, **rest)
-        m = len(jaxpr.outs)
         if not any(split.live_out):
-            return outs[:m], None
+            return outs[:m], []
         new, old = iter(outs[m : len(outs) - len(carried)]), iter(outs[len(outs) - len(carried) :])
         constant: list[int] = []
         stacked: list[int] = []
@@ -154,15 +191,15 @@ class Scan(Primitive):
             else:
                 stacked.append(i)
                 values.append(next(new) if k is None else next(old) if k < nc + nk else primals[k])
-        r, lc, lk = len(values), len(_some(tc)), len(_some(tk))
+        r, lc, lk = len(values), len(tc), len(tk)
         n = len(split.linear.invars)
         inputs = [*constant, *range(r, r + lc + lk), *stacked, *range(r + lc + lk, n)]
         touts = self(
-            *(values[i] for i in constant), *_some(tc), *_some(tk), *(values[i] for i in stacked), *_some(tx),
+            *(values[i] for i in constant), *tc, *tk, *(values[i] for i in stacked), *tx,
             jaxpr=_permuted(split.linear, inputs, range(len(split.linear.outs))),
             num_consts=len(constant) + lc, num_carry=lk, **rest,
         )  # fmt: skip
-        return outs[:m], spread(touts, split.live_out)
+        return outs[:m], touts
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         jaxpr, nc, nk = params["jaxpr"], params["num_consts"], params["num_carry"]
@@ -213,7 +250,7 @@ def _returning(jaxpr: Jaxpr, inputs: tuple[int, ...]) -> Jaxpr:
     key = ("returning", inputs)
     if key not in jaxpr.memo:
         outs = [*jaxpr.outs, *(jaxpr.invars[i] for i in inputs)]
-        jaxpr.memo[key] = Jaxpr(jaxpr.invars, jaxpr.eqns, outs, name=jaxpr.name)
+        jaxpr.memo[key] = Jaxpr(jaxpr.invars, jaxpr.eqns, outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
     return jaxpr.memo[key]  # type: ignore[no-any-return]
 
 
@@ -244,13 +281,22 @@ def _transposed_step(
     return jaxpr.memo[key]  # type: ignore[no-any-return]
 
 
-class While(Primitive):
+class While(Holder):
     """Runs ``body_jaxpr`` on the carry while ``cond_jaxpr`` of it is true; each has consts of its own."""
 
     name = "while"
-    multiple = True
-    control = True
-    axis_aware = True
+
+    def closed(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        nc, nb = params["cond_nconsts"], params["body_nconsts"]
+        cond, cond_consts = hoist(params["cond_jaxpr"])
+        body, body_consts = hoist(params["body_jaxpr"])
+        changed = {
+            "cond_jaxpr": cond,
+            "body_jaxpr": body,
+            "cond_nconsts": nc + len(cond_consts),
+            "body_nconsts": nb + len(body_consts),
+        }
+        return (*cond_consts, *args[:nc], *body_consts, *args[nc:]), params | changed
 
     def type(self, *avals: Aval, **params: Any) -> Sequence[Aval]:
         carry = [a.strong() for a in avals[params["cond_nconsts"] + params["body_nconsts"] :]]
@@ -300,6 +346,22 @@ class While(Primitive):
     def linearize(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         if not any(_live(self._tangents(primals, tangents, params)[1])):
             return self(*primals, **params), None
+        self._refuse()
+
+    def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
+        nc, nb = params["cond_nconsts"], params["body_nconsts"]
+        carry = tuple(marked[nc + nb :])
+        while True:
+            found = reach(params["body_jaxpr"], [*marked[nc : nc + nb], *carry])
+            grown = tuple(c or f for c, f in zip(carry, found, strict=True))
+            if grown == carry:
+                return carry
+            carry = grown
+
+    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
         raise MissingRuleError(
             "reverse-mode differentiation does not go through while_loop, or through fori_loop with traced bounds: "
             "the number of steps, and so of residuals, is not known. Use lax.scan, or lax.fori_loop with Python "

@@ -11,7 +11,8 @@ one; :func:`transpose_jaxpr` transposes it in its linear inputs.
 **where.** The cotangent of a branch that was not chosen is zero, and must stay zero, but the derivative in that branch
 may be infinite (``where(x > 0, sqrt(x), 0)`` at 0), and 0 * inf is NaN. So the cotangent of a branch of ``select``
 travels with its predicate as a mask, and after every product with a residual the masked elements are set to zero again.
-The mask follows elementwise operations and rearrangements, until cotangents with different masks are added.
+The mask follows elementwise operations, rearrangements and broadcasts, that of a scalar predicate every operation,
+until cotangents with different masks are added.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ..core.trace import (
     stage,
 )
 from ..core.types import Aval, aval_of, is_inexact, shape_of
-from ..primitives import add, not_, select
+from ..primitives import add, and_, not_, reduce_or, reshape, select
 from .forward import JVPTrace, JVPTracer, instantiate, zeros
 
 __all__ = [
@@ -47,7 +48,10 @@ __all__ = [
     "linear_tape",
     "linearize",
     "linearize_jaxpr",
+    "reach",
     "replay",
+    "restricted",
+    "split_jaxpr",
     "transpose_jaxpr",
 ]
 
@@ -82,7 +86,8 @@ class LinearTracer(Tracer):
 class LinearTrace(Trace):
     """Writes down what depends on its tracers; everything else happens in the parent.
 
-    The inputs of an equation are the variables of linear operands, and the values of the others.
+    The inputs of an equation are the variables of linear operands, and the values of the others. A call or a loop only
+    some of whose results are linear is split in two.
     """
 
     def __init__(self, parent: Trace) -> None:
@@ -104,6 +109,11 @@ class LinearTrace(Trace):
                 inputs.append(x)
         if tangent is None:
             return run_under(self.parent, primitive, args, params)
+        if primitive.control:
+            linear = [type(x) is Var for x in inputs]
+            reached = primitive.reach(linear, **params)
+            if reached is not None and not all(reached):
+                return primitive.split(args, linear, reached, **params)
         derived: Any
         if primitive.keeps_type and all(len(shape_of(x)) <= tangent.aval.ndim for x in args):
             derived = tangent.aval
@@ -175,7 +185,7 @@ def replay(tape: Tape, tangents: Sequence[Any]) -> list[Any]:
 
 #: Rearrangements: what their transposes do to a cotangent, they also do to its mask.
 _REARRANGE = frozenset({"reshape", "transpose", "rev", "reduce_sum", "slice", "copy"})
-_WITH_RESIDUAL = frozenset({"mul", "div"})
+_WITH_RESIDUAL = frozenset({"mul", "div", "dot_general", "conv_general_dilated"})
 
 
 def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
@@ -215,7 +225,7 @@ def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
             here.move(eqn.source)
             given = primitive.transpose(ct, *eqn.inputs, **eqn.params)
             if primitive.name == "select":
-                _give_branches(give, eqn, given)
+                _give_branches(give, eqn, given, mask)
                 continue
             for x, c in zip(eqn.inputs, given, strict=True):
                 if c is not None and isinstance(x, Var):
@@ -226,25 +236,35 @@ def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
     return [sums.get(v) for v in tape.invars]
 
 
-def _give_branches(give: Callable[[Var, Any, Any], None], eqn: Eqn, given: Sequence[Any]) -> None:
-    """The cotangents of the branches of a select, each with the mask of where it was chosen."""
+def _give_branches(give: Callable[[Var, Any, Any], None], eqn: Eqn, given: Sequence[Any], mask: Any) -> None:
+    """The cotangents of the branches of a select, each with the mask of where it was chosen and the select itself was."""
     pred, on_true, on_false = eqn.inputs
+
+    def chosen(branch: Var, here: Any) -> Any:
+        fitting = [m for m in (mask, here) if m is not None and shape_of(m) in ((), branch.aval.shape)]
+        return and_(*fitting) if len(fitting) == 2 else next(iter(fitting), None)
+
     if isinstance(on_true, Var):
-        give(on_true, given[1], pred if shape_of(pred) == on_true.aval.shape else None)
+        give(on_true, given[1], chosen(on_true, pred))
     if isinstance(on_false, Var):
-        give(on_false, given[2], not_(pred) if shape_of(pred) == on_false.aval.shape else None)
+        give(on_false, given[2], chosen(on_false, not_(pred)))
 
 
 def _masked(ct: Any, mask: Any, eqn: Eqn) -> tuple[Any, Any]:
     """The cotangent of an operand with its mask, given the mask of the result's cotangent."""
-    if eqn.primitive.elementwise:
-        if shape_of(ct) != shape_of(mask):
+    name, scalar = eqn.primitive.name, not shape_of(mask)
+    if scalar or eqn.primitive.elementwise:
+        if not scalar and shape_of(ct) != shape_of(mask):
             return ct, None
-        if eqn.primitive.name in _WITH_RESIDUAL:
-            ct = select(mask, ct, 0.0)
-        return ct, mask
-    if eqn.primitive.name in _REARRANGE:
+        return (select(mask, ct, 0.0) if name in _WITH_RESIDUAL else ct), mask
+    if name in _REARRANGE:
         return ct, eqn.primitive.transpose(mask, *eqn.inputs, **eqn.params)[0]
+    if name == "broadcast_in_dim":
+        # A sum of cotangents is zero for sure where all of them are.
+        shape, dims = shape_of(ct), eqn.params["dims"]
+        summed = {d for n, d in zip(shape, dims, strict=True) if n != shape_of(mask)[d]}
+        axes = tuple(i for i in range(len(shape_of(mask))) if i not in dims or i in summed)
+        return ct, reshape(reduce_or(mask, axes=axes), shape=shape)
     return ct, None
 
 
@@ -255,7 +275,10 @@ def hoist(jaxpr: Jaxpr) -> tuple[Jaxpr, list[Any]]:
     """The jaxpr with its consts as leading inputs, and the consts."""
     if not jaxpr.consts:
         return jaxpr, []
-    return Jaxpr([*jaxpr.constvars, *jaxpr.invars], jaxpr.eqns, jaxpr.outs, name=jaxpr.name), jaxpr.consts
+    if "hoisted" not in jaxpr.memo:
+        inputs = [*jaxpr.constvars, *jaxpr.invars]
+        jaxpr.memo["hoisted"] = Jaxpr(inputs, jaxpr.eqns, jaxpr.outs, name=jaxpr.name)
+    return jaxpr.memo["hoisted"], jaxpr.consts
 
 
 class Linearized(NamedTuple):
@@ -292,17 +315,74 @@ def _linearize_jaxpr(jaxpr: Jaxpr, live: Sequence[bool], keep: Sequence[bool] | 
         wanted = keep or [False] * len(outs)
         kept = [k and is_inexact(aval_of(y).dtype) for k, y in zip(wanted, outs, strict=True)]
         live_out = tuple(v is not None or k for v, k in zip(tape.outs, kept, strict=True))
-        tape = _needed(tape)
+        return _apart(outer, primals, outs, tape, live_out, lambda: [instantiate(None, y) for y in outs])
 
-        def linear_part(*tangents: Any) -> list[Any]:
-            touts = replay(tape, tangents)
-            return [instantiate(t, y) for t, y, is_live in zip(touts, outs, live_out, strict=True) if is_live]
 
-        linear, residuals = hoist(stage(linear_part, [v.aval for v in tape.invars], f"linear_{jaxpr.name}"))
-    place = {id(t._var): i for i, t in enumerate(primals)}
+def split_jaxpr(jaxpr: Jaxpr, linear: Sequence[bool], reached: Sequence[bool]) -> Linearized:
+    """Split a jaxpr some of whose inputs are linear in what does not depend on them and what does.
+
+    The results marked in ``reached`` are those of the linear part; ``primal`` takes the other inputs and returns the other
+    results. A result so marked that does not depend on the inputs is constant, and by linearity zero.
+    """
+    key = ("split", tuple(linear), tuple(reached))
+    if key not in jaxpr.memo:
+        outer = StageTrace(EVAL, jaxpr.name)
+        with set_trace(outer):
+            avals = [a.strong() for a in jaxpr.in_avals]
+            inputs = [a if is_linear else outer.new_input(a) for a, is_linear in zip(avals, linear, strict=True)]
+            known = [x for x, is_linear in zip(inputs, linear, strict=True) if not is_linear]
+            outs, tape = linear_tape(lambda *xs: eval_jaxpr(jaxpr, *xs), inputs, linear)
+            constant = [y for y, is_linear in zip(outs, reached, strict=True) if not is_linear]
+            jaxpr.memo[key] = _apart(outer, known, constant, tape, tuple(reached), lambda: outs)
+    return jaxpr.memo[key]  # type: ignore[no-any-return]
+
+
+def _apart(
+    outer: StageTrace,
+    inputs: Sequence[Any],
+    outs: Sequence[Any],
+    tape: Tape,
+    live_out: tuple[bool, ...],
+    instead: Callable[[], Sequence[Any]],
+) -> Linearized:
+    """A program and its tape as two jaxprs; ``instead`` gives the values of live results that are not on the tape."""
+    tape = _needed(tape)
+
+    def linear_part(*tangents: Any) -> list[Any]:
+        touts = replay(tape, tangents)
+        if any(t is None and is_live for t, is_live in zip(touts, live_out, strict=True)):
+            touts = [s if t is None else t for t, s in zip(touts, instead(), strict=True)]
+        return [t for t, is_live in zip(touts, live_out, strict=True) if is_live]
+
+    linear, residuals = hoist(stage(linear_part, [v.aval for v in tape.invars], f"linear_{outer.name}"))
+    place = {id(t._var): i for i, t in enumerate(inputs)}
     known = tuple(place.get(id(r._var)) if isinstance(r, StageTracer) else None for r in residuals)
     new = [r for r, k in zip(residuals, known, strict=True) if k is None]
     return Linearized(outer.finish([*outs, *new]), linear, live_out, known)
+
+
+def reach(jaxpr: Jaxpr, marked: Sequence[bool]) -> tuple[bool, ...]:
+    """Which results depend on the marked inputs."""
+    key = ("reach", tuple(marked))
+    if key not in jaxpr.memo:
+        touched: set[Any] = {v for v, is_marked in zip(jaxpr.invars, marked, strict=True) if is_marked}
+        for eqn in jaxpr.eqns:
+            inputs = [isinstance(a, Var) and a in touched for a in eqn.inputs]
+            if True in inputs:
+                found = eqn.primitive.reach(inputs, **eqn.params) or [True] * len(eqn.outputs)
+                touched.update(v for v, is_reached in zip(eqn.outputs, found, strict=True) if is_reached)
+        jaxpr.memo[key] = tuple(isinstance(a, Var) and a in touched for a in jaxpr.outs)
+    return jaxpr.memo[key]  # type: ignore[no-any-return]
+
+
+def restricted(jaxpr: Jaxpr, outs: Sequence[int]) -> Jaxpr:
+    """The part of a jaxpr that computes some of its results."""
+    key = ("restricted", tuple(outs))
+    if key not in jaxpr.memo:
+        wanted = [jaxpr.outs[i] for i in outs]
+        tape = _needed(Tape([], jaxpr.eqns, [a if isinstance(a, Var) else None for a in wanted]))
+        jaxpr.memo[key] = Jaxpr(jaxpr.invars, tape.eqns, wanted, jaxpr.constvars, jaxpr.consts, jaxpr.name)
+    return jaxpr.memo[key]  # type: ignore[no-any-return]
 
 
 def _needed(tape: Tape) -> Tape:
