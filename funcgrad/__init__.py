@@ -7,7 +7,7 @@
 and come out as ``numpy.ndarray``. The names and arguments are those of JAX.
 """
 
-from . import errors, extend, lax, numpy, optim, testing, tree
+from . import errors, extend, lax, numpy, optim, random, scipy, testing, tree
 from .api.custom import checkpoint, checkpoint_policies, closure_convert, custom_jvp, custom_vjp, remat
 from .api.derivatives import (
     grad,
@@ -64,8 +64,10 @@ __all__ = [
     "numpy",
     "optim",
     "pure_callback",
+    "random",
     "ravel_pytree",
     "remat",
+    "scipy",
     "testing",
     "to_source",
     "tree",

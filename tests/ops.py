@@ -8,6 +8,8 @@ A row says what a function is, what it must be equal to, on which arguments, and
 * ``funcgrad.numpy``: NumPy's function of that name.
 """
 
+# ruff: noqa: B023 -- a closure made in a loop has the variables of its turn as arguments of a lambda around it
+
 from __future__ import annotations
 
 import itertools
@@ -131,7 +133,9 @@ def ref(f: Callable[..., Any]) -> Callable[..., Any]:
             if dtype.kind in "iu":
                 y = np.asarray(f(*(np.asarray(x).astype(object) for x in args)))
                 return y.astype(bool) if f in COMPARISONS else wrapped(y, dtype)
-            y = np.asarray(f(*(np.asarray(x).astype(np.clongdouble if dtype.kind == "c" else np.longdouble) for x in args)))
+            y = np.asarray(
+                f(*(np.asarray(x).astype(np.clongdouble if dtype.kind == "c" else np.longdouble) for x in args))
+            )
             if y.dtype.kind == "b":
                 return y
             bits = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
@@ -160,7 +164,9 @@ def _complex_sign(x: Any) -> Any:
 
 
 def _bits(x: Any) -> Any:
-    return np.array([bin(int(v) & (1 << 8 * x.dtype.itemsize) - 1).count("1") for v in x.ravel()], x.dtype).reshape(x.shape)
+    return np.array([bin(int(v) & (1 << 8 * x.dtype.itemsize) - 1).count("1") for v in x.ravel()], x.dtype).reshape(
+        x.shape
+    )
 
 
 # Elementwise primitives -----------------------------------------------------------------------------------------------
@@ -333,7 +339,16 @@ def over(
     """A row of a primitive whose arguments have shapes of their own."""
     call = function or (lambda *xs: primitive(*xs, **params))
     numbers = tuple(range(len(args))) if grad is None else tuple(grad)
-    return Op(_name(primitive, suffix), call, reference, args, tuple(dtypes), grad=numbers, order=order, primitive=primitive.name)
+    return Op(
+        _name(primitive, suffix),
+        call,
+        reference,
+        args,
+        tuple(dtypes),
+        grad=numbers,
+        order=order,
+        primitive=primitive.name,
+    )
 
 
 def _pad(x: Any, value: Any, config: Any) -> Any:
@@ -469,11 +484,13 @@ STRUCTURE = [
         _row(p.pad, _pad, a(*shape), a(), config=config, tag=f"[{tag}]")
         for tag, shape, config in [
             ("ends", (2, 3), ((1, 2, 0), (0, 1, 0))), ("interior", (3, 2), ((0, 0, 2), (1, 0, 1))),
-            ("negative", (5, 4), ((-1, -2, 0), (2, -1, 0))), ("all", (3,), ((-1, 2, 2),)), ("empty", (0, 2), ((1, 1, 1), (0, 0, 0))),
+            ("negative", (5, 4), ((-1, -2, 0), (2, -1, 0))), ("all", (3,), ((-1, 2, 2),)),
+                ("empty", (0, 2), ((1, 1, 1), (0, 0, 0))),
             ("rank 0", (), ()),
         ]
     ),
-    over(p.concatenate, lambda *xs: np.array([v for x in xs for v in x], xs[0].dtype), a(2, 3), a(1, 3), a(0, 3), axis=0),
+    over(p.concatenate, lambda *xs: np.array([v for x in xs for v in x], xs[0].dtype), a(2, 3), a(1, 3), a(0, 3),
+        axis=0),
     over(p.concatenate, lambda x, y: np.swapaxes(np.array([*x.T, *y.T], x.dtype), 0, 1), a(2, 3), a(2, 1), axis=1,
          suffix="[1]", dtypes=ALL),
     over(p.iota, lambda x: x + np.arange(3).astype(x.dtype), a(2, 3), suffix="[1]", dtypes=NUMBERS,
@@ -494,7 +511,8 @@ STRUCTURE = [
 REDUCTIONS = [
     *(
         over(
-            primitive, (lambda f, axes: lambda x: np.asarray(f(x, axis=axes)).astype(x.dtype))(f, axes), a(*shape), axes=axes,
+            primitive, (lambda f, axes: lambda x: np.asarray(f(x, axis=axes)).astype(x.dtype))(f, axes), a(*shape),
+                axes=axes,
             suffix=f"[{shape}, {axes}]", dtypes=dtypes if axes == (1,) else ("float64",),
         )
         for primitive, f, dtypes in [
@@ -505,7 +523,8 @@ REDUCTIONS = [
     ),
     *(
         over(primitive, (lambda f: lambda x: f(x, axis=0))(f), a(0, 3), axes=(0,), suffix="[none]")
-        for primitive, f in [(p.reduce_sum, lambda x, axis: np.zeros(3, x.dtype)), (p.reduce_prod, lambda x, axis: np.ones(3, x.dtype))]
+        for primitive, f in [(p.reduce_sum, lambda x, axis: np.zeros(3, x.dtype)),
+            (p.reduce_prod, lambda x, axis: np.ones(3, x.dtype))]
     ),
     over(p.reduce_and, lambda x: np.array([all(r) for r in x]), a(4, 2), axes=(1,), dtypes=("bool",)),
     over(p.reduce_or, lambda x: np.array([any(r) for r in x]), a(4, 2), axes=(1,), dtypes=("bool",)),
@@ -517,7 +536,8 @@ REDUCTIONS = [
         _row(primitive, _cumulative(f), a(*shape), axis=axis, reverse=reverse, tag=f"[{shape}, {axis}, {reverse}]",
              dtypes=dtypes if axis else ("float64",))
         for primitive, f, dtypes in [
-            (p.cumsum, lambda x: x.sum(1, dtype=x.dtype), NUMBERS), (p.cumprod, lambda x: x.prod(1, dtype=x.dtype), NUMBERS),
+            (p.cumsum, lambda x: x.sum(1, dtype=x.dtype), NUMBERS),
+                (p.cumprod, lambda x: x.prod(1, dtype=x.dtype), NUMBERS),
             (p.cummax, lambda x: x.max(1), (*INTEGERS, *FLOATS)), (p.cummin, lambda x: x.min(1), (*INTEGERS, *FLOATS)),
         ]
         for shape, axis, reverse in [((2, 5), 1, False), ((2, 5), 1, True), ((2, 0), 1, False)]
@@ -535,16 +555,19 @@ INDEXING = [
         ]
     ),
     *(
-        _row(p.scatter, _scatter, a(*shape), a(*update), *indices, axes=axes, kind=kind, tag=f"[{kind}, {tag}]", grad=(0, 1),
+        _row(p.scatter, _scatter, a(*shape), a(*update), *indices, axes=axes, kind=kind, tag=f"[{kind}, {tag}]",
+            grad=(0, 1),
              dtypes=MAIN if kind in ("set", "add", "mul") else ("float32", "float64", "int32"))
         for kind in ("set", "add", "mul", "min", "max")
         for tag, shape, update, indices, axes in [
             ("rows", (4, 3), (6, 3), [whole(-4, 4, 6)], (0,)), ("last", (2, 3), (2, 2, 2), [whole(0, 3, 2, 2)], (1,)),
-            ("two", (3, 2), (4,), [whole(0, 2, 4), whole(0, 3, 4)], (1, 0)), ("scalar", (4, 3), (3,), [whole(0, 4)], (0,)),
+            ("two", (3, 2), (4,), [whole(0, 2, 4), whole(0, 3, 4)], (1, 0)),
+                ("scalar", (4, 3), (3,), [whole(0, 4)], (0,)),
             ("none", (4, 3), (0, 3), [whole(0, 4, 0)], (0,)),
         ]
     ),
-    over(p.dynamic_slice, lambda x, *s: x[_window(x, s, (2, 3))], a(4, 5), whole(0, 3), whole(0, 3), sizes=(2, 3), grad=(0,)),
+    over(p.dynamic_slice, lambda x, *s: x[_window(x, s, (2, 3))], a(4, 5), whole(0, 3), whole(0, 3), sizes=(2, 3),
+        grad=(0,)),
     over(p.dynamic_update_slice, _update, a(4, 5), a(2, 3), whole(0, 3), whole(0, 3), grad=(0, 1)),
     over(p.dynamic_update_slice, _update, a(4), a(0), whole(0, 4), grad=(0, 1), suffix="[empty]"),
 ]  # fmt: skip
@@ -590,7 +613,8 @@ CONTRACTIONS = [
     _conv_row("empty batch", (0, 2, 5), (3, 2, 3), (1,), ((0, 0),), (1,), (1,)),
     _conv_row("window larger than all", (1, 1, 2), (1, 1, 5), (1,), ((1, 0),), (1,), (1,)),
     *(
-        _row(primitive, f, a(*shape), tag=f"[{tag}]", dtypes=("float32", "float64", "int32"), window=window, strides=strides,
+        _row(primitive, f, a(*shape), tag=f"[{tag}]", dtypes=("float32", "float64", "int32"), window=window,
+            strides=strides,
              padding=padding, dilation=dilation)
         for primitive, f in [(p.reduce_window_sum, _sum_window), (p.reduce_window_max, _max_window)]
         for tag, shape, window, strides, padding, dilation in [
@@ -612,17 +636,100 @@ def _called(x: Any) -> Any:
 
 #: Operations over a named axis have a meaning inside a vmap only: the row is the vmap.
 OTHERS = [
-    over(p.psum, lambda x: np.broadcast_to(x.sum(0, dtype=x.dtype), x.shape), a(3, 2), function=_rows(lambda r: lax.psum(r, "row"))),
+    over(p.psum, lambda x: np.broadcast_to(x.sum(0, dtype=x.dtype), x.shape), a(3, 2),
+        function=_rows(lambda r: lax.psum(r, "row"))),
     over(p.pmax, lambda x: np.broadcast_to(x.max(0), x.shape), a(3, 2), function=_rows(lambda r: lax.pmax(r, "row")),
          dtypes=("float32", "float64", "int32")),
     over(p.all_gather, lambda x: np.stack([x] * 3), a(3, 2), function=_rows(lambda r: lax.all_gather(r, "row"))),
     over(p.axis_index, lambda x: x + np.arange(3)[:, None].astype(x.dtype), a(3, 2), dtypes=("float64", "int64"),
          function=_rows(lambda r: p.add(r, p.convert(lax.axis_index("row"), dtype=r.dtype)))),
     over(p.pure_callback, lambda x: 2 * x, a(2, 3), grad=(), dtypes=("float64",),
-         function=lambda x: fg.pure_callback(_called, fg.ShapeDtypeStruct((2, 3), np.dtype("float64")), x, vmap_method="sequential")),
+         function=lambda x: fg.pure_callback(_called, fg.ShapeDtypeStruct((2, 3), np.dtype("float64")), x,
+             vmap_method="sequential")),
 ]  # fmt: skip
 
-PRIMITIVES = [*UNARY, *BINARY, *STRUCTURE, *REDUCTIONS, *INDEXING, *CONTRACTIONS, *OTHERS]
+
+def _fft(kind: str, n: int, f: Callable[[Any], Any]) -> Op:
+    # NumPy's own, without its factor 1/n backwards and in the precision of the operand.
+    takes = ("float32", "float64") if kind == "rfft" else ("complex64", "complex128")
+    return over(p.fft_, f, a(2, n // 2 + 1 if kind == "irfft" else n, 2), kind=kind, n=n, axis=1,
+                suffix=f"[{kind}, {n}]", dtypes=takes)  # fmt: skip
+
+
+def _mm(x: Any, y: Any) -> Any:
+    """The matrix product, of primitives or of NumPy."""
+    return _DOT(x, y, dimension_numbers=(((1,), (0,)), ((), ())))
+
+
+def _hermitian(x: Any) -> Any:
+    """x x^T + 3: positive definite, and real symmetric for real x."""
+    return p.add(_mm(x, p.transpose(x, axes=(1, 0))), 3 * np.eye(3).astype(x.dtype))
+
+
+def _lu(x: Any) -> Any:
+    """Gaussian elimination, the largest element of the column first; both factors in one matrix."""
+    x = x.copy()
+    for j in range(len(x)):
+        k = j + int(np.argmax(np.abs(x[j:, j].real) + np.abs(x[j:, j].imag)))
+        x[[j, k]] = x[[k, j]]
+        x[j + 1 :, j] /= x[j, j]
+        x[j + 1 :, j + 1 :] -= np.outer(x[j + 1 :, j], x[j, j + 1 :])
+    return x
+
+
+_REALS, _FIELDS = ("float32", "float64"), ("float32", "float64", "complex128")
+_SQUARE, _SIDE = a(3, 3), a(3, 2)
+_LOWER = {"left": True, "lower": True, "transpose": False, "conj": False, "unit_diagonal": False}
+
+
+def _spd(x: Any) -> Any:
+    return x @ x.T + 3 * np.eye(3, dtype=x.dtype)
+
+
+def _of_eigenvalues(eigh: Callable[[Any], Any], xp: Any) -> Callable[[Any], Any]:
+    """v exp(w / 8) v^T: a function of the matrix, which does not depend on the signs of the vectors."""
+    if xp is np:
+        return lambda x: (lambda w, v: [w, v * np.exp(w / 8) @ v.T])(*eigh(_spd(x)))
+    scaled = lambda w, v: p.mul(v, p.broadcast_in_dim(p.exp(p.div(w, 8.0)), shape=(3, 3), dims=(1,)))
+    return lambda x: (lambda w, v: [w, _mm(scaled(w, v), p.transpose(v, axes=(1, 0)))])(*eigh(_hermitian(x)))
+
+
+#: Linear algebra. Vectors are compared through what does not depend on their signs.
+LINALG = [
+    over(p.guard, lambda x: x, a(2, 3), function=lambda x: p.guard(x, np.bool_(False), message="never")),
+    over(p.solve, np.linalg.solve, _SQUARE, _SIDE, dtypes=_FIELDS),
+    over(p.triangular_solve, lambda x, y: np.linalg.solve(np.tril(x), y), _SQUARE, _SIDE, dtypes=_FIELDS, **_LOWER),
+    over(p.triangular_solve, lambda x, y: np.linalg.solve(np.triu(x, 1).T + np.eye(3, dtype=x.dtype), y.T).T, _SQUARE,
+         a(2, 3), dtypes=_FIELDS, suffix="[right]", **(_LOWER | {"left": False, "lower": False,
+             "unit_diagonal": True})),
+    over(p.det, np.linalg.det, _SQUARE, dtypes=_FIELDS),
+    over(p.cofactor, lambda x: (np.linalg.det(x) * np.linalg.inv(x).T).astype(x.dtype), _SQUARE, dtypes=_FIELDS),
+    over(p.slogdet, np.linalg.slogdet, _SQUARE, dtypes=_FIELDS),
+    over(p.cholesky, lambda x: np.linalg.cholesky(_spd(x)), _SQUARE, dtypes=_REALS,
+        function=lambda x: p.cholesky(_hermitian(x))),
+    over(p.lu, _lu, _SQUARE, dtypes=_FIELDS, function=lambda x: p.lu(x)[0]),
+    over(p.qr, np.linalg.qr, a(4, 3), dtypes=_FIELDS, full=False),
+    over(p.eigh, _of_eigenvalues(np.linalg.eigh, np), _SQUARE, dtypes=_REALS,
+         function=_of_eigenvalues(lambda x: p.eigh(x, vectors=True, safe=False), p)),
+    over(p.eig, lambda x: np.linalg.eigvals(x).astype(np.result_type(x, np.complex64)), _SQUARE, dtypes=_FIELDS,
+         function=lambda x: p.eig(x, vectors=False, safe=False)[0]),
+    over(p.svd, lambda x: (lambda u, s, v: [s, u @ v])(*np.linalg.svd(x, False)), a(4, 3), dtypes=_REALS,
+         function=lambda x: (lambda u, s, v: [s, _mm(u, v)])(*p.svd(x, full=False, vectors=True, safe=False))),
+    over(p.pinv, np.linalg.pinv, a(4, 3), dtypes=_FIELDS, function=lambda x: p.pinv(x, x.real.dtype.type(1e-6))),
+]  # fmt: skip
+
+FFT = [
+    row
+    for n in (1, 4, 5)
+    for row in (
+        _fft("fft", n, lambda x: np.fft.fft(x, axis=1)),
+        _fft("ifft", n, lambda x: np.fft.ifft(x, axis=1, norm="forward")),
+        _fft("rfft", n, lambda x: np.fft.rfft(x, axis=1)),
+        _fft("irfft", n, (lambda n: lambda x: np.fft.irfft(x, n, axis=1, norm="forward"))(n)),
+    )
+]
+
+PRIMITIVES = [*UNARY, *BINARY, *STRUCTURE, *REDUCTIONS, *INDEXING, *CONTRACTIONS, *LINALG, *FFT, *OTHERS]
 
 
 # The NumPy surface ----------------------------------------------------------------------------------------------------
@@ -632,7 +739,9 @@ PRIMITIVES = [*UNARY, *BINARY, *STRUCTURE, *REDUCTIONS, *INDEXING, *CONTRACTIONS
 NOT_JAXS = {"fix": "jax.numpy has no fix"}
 
 
-def np_row(name: str, *args: Arg, grad: Any = None, dtypes: Any = ("float32", "float64"), tag: str = "", **static: Any) -> Op:
+def np_row(
+    name: str, *args: Arg, grad: Any = None, dtypes: Any = ("float32", "float64"), tag: str = "", **static: Any
+) -> Op:
     """A function of ``funcgrad.numpy`` and NumPy's of that name, with static keyword arguments."""
     order = static.pop("order", 2)
     told = ", ".join(f"{k}={v!r}" for k, v in static.items() if np.size(v) < 4)
@@ -650,7 +759,9 @@ def np_row(name: str, *args: Arg, grad: Any = None, dtypes: Any = ("float32", "f
     )
 
 
-def call_row(name: str, f: Callable[..., Any], *args: Arg, dtypes: Any = ("float32", "float64"), grad: Any = None, order: int = 2) -> Op:
+def call_row(
+    name: str, f: Callable[..., Any], *args: Arg, dtypes: Any = ("float32", "float64"), grad: Any = None, order: int = 2
+) -> Op:
     """An expression ``f(xp, *args)``, evaluated with ``funcgrad.numpy`` and with NumPy."""
     return Op(
         f"np.{name}",
@@ -666,41 +777,53 @@ def call_row(name: str, f: Callable[..., Any], *args: Arg, dtypes: Any = ("float
 
 
 _WITH_INTS = ("float32", "float64", "int32")
-_X, _V = a(2, 3), a(4)
+_X = a(2, 3)
 _POSITIVE = a(2, 3, low=0.3)
 
 SURFACE = [
     # Elementwise, with broadcasting. Special values of these are in tests/test_numpy_elementwise.py.
-    *(np_row(n, _X, dtypes=MAIN) for n in "negative positive absolute square exp sin cos sinh cosh tanh sign real imag conj angle".split()),
-    *(np_row(n, _X, dtypes=_WITH_INTS) for n in "fabs exp2 expm1 arctan arcsinh cbrt degrees radians deg2rad rad2deg sinc rint floor ceil trunc fix nan_to_num".split()),
-    *(np_row(n, _POSITIVE, dtypes=("float32", "float64", "complex128")) for n in "sqrt log log2 log10 log1p reciprocal".split()),
-    *(np_row(n, a(2, 3, low=-0.8, high=0.8)) for n in "arcsin arccos arctanh tan".split()),
+    *(np_row(n, _X, dtypes=MAIN) for n in ["negative", "positive", "absolute", "square", "exp", "sin", "cos", "sinh",
+        "cosh", "tanh", "sign", "real", "imag", "conj", "angle"]),
+    *(np_row(n, _X, dtypes=_WITH_INTS) for n in ["fabs", "exp2", "expm1", "arctan", "arcsinh", "cbrt", "degrees",
+        "radians", "deg2rad", "rad2deg", "sinc", "rint", "floor", "ceil", "trunc", "fix", "nan_to_num"]),
+    *(np_row(n, _POSITIVE, dtypes=("float32", "float64", "complex128"))
+        for n in ["sqrt", "log", "log2", "log10", "log1p", "reciprocal"]),
+    *(np_row(n, a(2, 3, low=-0.8, high=0.8)) for n in ["arcsin", "arccos", "arctanh", "tan"]),
     np_row("arccosh", a(2, 3, low=1.2, high=3)),
-    *(np_row(n, _X, a(2, 1), dtypes=MAIN) for n in "add subtract multiply".split()),
-    *(np_row(n, _X, a(3)) for n in "maximum minimum fmax fmin arctan2 hypot logaddexp logaddexp2 copysign".split()),
+    *(np_row(n, _X, a(2, 1), dtypes=MAIN) for n in ["add", "subtract", "multiply"]),
+    *(np_row(n, _X, a(3)) for n in ["maximum", "minimum", "fmax", "fmin", "arctan2", "hypot", "logaddexp", "logaddexp2",
+        "copysign"]),
     np_row("heaviside", _X, a(3)),
-    *(np_row(n, _X, a(3, low=0.4)) for n in "divide floor_divide remainder fmod".split()),
+    *(np_row(n, _X, a(3, low=0.4)) for n in ["divide", "floor_divide", "remainder", "fmod"]),
     np_row("divmod", _X, a(3, low=0.4)),
     np_row("modf", _X),
     np_row("power", _POSITIVE, a(3), dtypes=("float32", "float64", "complex128")),
     np_row("float_power", _POSITIVE, a(3)),
     np_row("ldexp", _X, whole(-2, 3, 3), grad=(0,)),
-    *(np_row(n, _X, a(3), grad=(), dtypes=MAIN) for n in "equal not_equal logical_and logical_or logical_xor".split()),
-    *(np_row(n, _X, a(3), grad=(), dtypes=_WITH_INTS) for n in "less less_equal greater greater_equal isclose".split()),
-    *(np_row(n, _X, grad=(), dtypes=("float32", "float64")) for n in "isnan isinf isfinite signbit spacing".split()),
-    *(np_row(n, _X, a(3), grad=(), dtypes=("int32", "bool", "uint8")) for n in "bitwise_and bitwise_or bitwise_xor".split()),
+    *(np_row(n, _X, a(3), grad=(), dtypes=MAIN) for n in ["equal", "not_equal", "logical_and", "logical_or",
+        "logical_xor"]),
+    *(np_row(n, _X, a(3), grad=(), dtypes=_WITH_INTS)
+        for n in ["less", "less_equal", "greater", "greater_equal", "isclose"]),
+    *(np_row(n, _X, grad=(), dtypes=("float32", "float64"))
+        for n in ["isnan", "isinf", "isfinite", "signbit", "spacing"]),
+    *(np_row(n, _X, a(3), grad=(), dtypes=("int32", "bool", "uint8"))
+        for n in ["bitwise_and", "bitwise_or", "bitwise_xor"]),
     np_row("round", _X, decimals=1),
     call_row("clip", lambda xp, x, lo, hi: xp.clip(x, lo, hi), _X, a(3, low=-1, high=-0.5), a(2, 1, low=0.5, high=1)),
     call_row("where", lambda xp, c, x, y: xp.where(c, x, y), flags((2, 1)), _X, a(3), grad=(1, 2), dtypes=MAIN),
     call_row("select", lambda xp, x: xp.select([x > 0.5, x < -0.5], [x**2, -x], xp.sin(x)), _X),
     # Reductions.
-    *(np_row(n, a(2, 3, 2), dtypes=MAIN, **k) for n in ("sum", "prod", "mean") for k in ({}, {"axis": 1}, {"axis": (0, -1), "keepdims": True})),
-    *(np_row(n, a(2, 3, 2), dtypes=_WITH_INTS, **k) for n in ("max", "min", "ptp") for k in ({}, {"axis": 1}, {"axis": (0, -1), "keepdims": True})),
-    *(np_row(n, a(3, 4), dtypes=("float32", "float64", "complex128"), **k) for n in ("std", "var") for k in ({}, {"axis": 1, "ddof": 1})),
+    *(np_row(n, a(2, 3, 2), dtypes=MAIN, **k) for n in ("sum", "prod", "mean")
+        for k in ({}, {"axis": 1}, {"axis": (0, -1), "keepdims": True})),
+    *(np_row(n, a(2, 3, 2), dtypes=_WITH_INTS, **k) for n in ("max", "min", "ptp")
+        for k in ({}, {"axis": 1}, {"axis": (0, -1), "keepdims": True})),
+    *(np_row(n, a(3, 4), dtypes=("float32", "float64", "complex128"), **k) for n in ("std", "var")
+        for k in ({}, {"axis": 1, "ddof": 1})),
     *(np_row(n, a(3, 4), dtypes=MAIN, axis=1) for n in ("cumsum", "cumprod")),
     np_row("cumsum", a(2, 3)),
     *(np_row(n, a(3, 5), grad=(), dtypes=_WITH_INTS, axis=k) for n in ("argmax", "argmin") for k in (None, 1)),
-    *(np_row(n, a(3, 5), axis=k) for n in ("median", "nansum", "nanmean", "nanmax", "nanmin", "nanprod", "nanvar") for k in (None, 1)),
+    *(np_row(n, a(3, 5), axis=k) for n in ("median", "nansum", "nanmean", "nanmax", "nanmin", "nanprod", "nanvar")
+        for k in (None, 1)),
     call_row("quantile", lambda xp, x: xp.quantile(x, 0.3, axis=0), a(5, 2)),
     call_row("percentile", lambda xp, x: xp.percentile(x, 70.0), a(5, 2)),
     call_row("average", lambda xp, x, w: xp.average(x, axis=1, weights=w), a(2, 3), a(3, low=0.5)),
@@ -716,7 +839,8 @@ SURFACE = [
     call_row("squeeze", lambda xp, x: xp.squeeze(x, 1), a(2, 1, 3)),
     call_row("expand_dims", lambda xp, x: xp.expand_dims(x, (0, 2)), a(2, 3)),
     call_row("broadcast_to", lambda xp, x: xp.broadcast_to(x, (2, 4, 3)), a(4, 1), dtypes=MAIN),
-    *(np_row(n, a(2, 3), dtypes=MAIN) for n in "flip fliplr flipud rot90 atleast_1d atleast_2d atleast_3d diag tril triu trace diagonal".split()),
+    *(np_row(n, a(2, 3), dtypes=MAIN) for n in ["flip", "fliplr", "flipud", "rot90", "atleast_1d", "atleast_2d",
+        "atleast_3d", "diag", "tril", "triu", "trace", "diagonal"]),
     call_row("roll", lambda xp, x: xp.roll(x, (1, -2), (0, 1)), a(2, 3), dtypes=MAIN),
     call_row("tile", lambda xp, x: xp.tile(x, (2, 2)), a(2, 3)),
     call_row("repeat", lambda xp, x: xp.repeat(x, 2, axis=1), a(2, 3)),
@@ -733,22 +857,28 @@ SURFACE = [
     call_row("full_like", lambda xp, x, v: xp.full_like(x, v), a(2, 3), a(), grad=(1,)),
     # Indexing.
     *(call_row(f"index[{t}]", f, a(4, 3, 2), *more, grad=(0,), dtypes=MAIN) for t, f, more in [
-        ("int", lambda xp, x: x[1], []), ("slice", lambda xp, x: x[1:, ::-2], []), ("ellipsis", lambda xp, x: x[..., 0], []),
+        ("int", lambda xp, x: x[1], []), ("slice", lambda xp, x: x[1:, ::-2], []),
+            ("ellipsis", lambda xp, x: x[..., 0], []),
         ("None", lambda xp, x: x[:, None, 1], []), ("array", lambda xp, x, i: x[i], [whole(-4, 4, 3)]),
         ("arrays", lambda xp, x, i, j: x[i, :, j], [whole(-4, 4, 2, 1), whole(-2, 2, 3)]),
-        ("middle", lambda xp, x, i: x[:, i], [whole(-3, 3, 2, 2)]), ("mask", lambda xp, x: x[np.arange(4) % 2 == 1], []),
+        ("middle", lambda xp, x, i: x[:, i], [whole(-3, 3, 2, 2)]),
+            ("mask", lambda xp, x: x[np.arange(4) % 2 == 1], []),
     ]),
     call_row("take", lambda xp, x, i: xp.take(x, i, axis=1), a(2, 3), whole(-3, 3, 4), grad=(0,), dtypes=MAIN),
-    call_row("take_along_axis", lambda xp, x, i: xp.take_along_axis(x, i, axis=1), a(2, 3), whole(0, 3, 2, 4), grad=(0,)),
+    call_row("take_along_axis", lambda xp, x, i: xp.take_along_axis(x, i, axis=1), a(2, 3), whole(0, 3, 2, 4),
+        grad=(0,)),
     call_row("sort", lambda xp, x: xp.sort(x, axis=0), a(4, 3), dtypes=_WITH_INTS),
     call_row("argsort", lambda xp, x: xp.argsort(x, axis=0, stable=True), a(4, 3), dtypes=_WITH_INTS, grad=()),
     call_row("partition", lambda xp, x: xp.sort(xp.partition(x, 2)), a(5)),
     call_row("searchsorted", lambda xp, x, v: xp.searchsorted(xp.sort(x), v), a(5), a(3), grad=()),
-    call_row("interp", lambda xp, x, f: xp.interp(x, np.arange(4.0), f), a(5, low=0.1, high=2.9), a(4), dtypes=("float64",)),
+    call_row("interp", lambda xp, x, f: xp.interp(x, np.arange(4.0), f), a(5, low=0.1, high=2.9), a(4),
+        dtypes=("float64",)),
     # Products.
     *(np_row("matmul", a(*x), a(*y), dtypes=MAIN, tag=f"{x} {y}") for x, y in [
-        ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 1, 2, 3), (3, 3, 2))]),
-    *(np_row("dot", a(*x), a(*y), dtypes=MAIN, tag=f"{x} {y}") for x, y in [((2, 3), (3, 4)), ((3,), (3,)), ((), (3,)), ((2, 3), (2, 3, 2))]),
+        ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)),
+            ((2, 1, 2, 3), (3, 3, 2))]),
+    *(np_row("dot", a(*x), a(*y), dtypes=MAIN, tag=f"{x} {y}") for x,
+        y in [((2, 3), (3, 4)), ((3,), (3,)), ((), (3,)), ((2, 3), (2, 3, 2))]),
     np_row("inner", a(2, 3), a(4, 3), dtypes=MAIN),
     np_row("outer", a(2), a(3), dtypes=MAIN),
     np_row("vdot", a(2, 2), a(2, 2), dtypes=MAIN),
@@ -756,9 +886,11 @@ SURFACE = [
     np_row("cross", a(2, 3), a(3)),
     np_row("tensordot", a(2, 3, 4), a(3, 4, 2), dtypes=MAIN, axes=2),
     np_row("vecdot", a(2, 3), a(3), dtypes=("float64", "complex128")),
-    *(call_row(f"einsum({e})", (lambda e: lambda xp, *xs: xp.einsum(e, *xs))(e), *(a(*s) for s in shapes), dtypes=("float64", "complex128"))
+    *(call_row(f"einsum({e})", (lambda e: lambda xp, *xs: xp.einsum(e, *xs))(e), *(a(*s) for s in shapes),
+        dtypes=("float64", "complex128"))
       for e, shapes in [("ij,jk->ik", [(2, 3), (3, 2)]), ("ii->i", [(3, 3)]), ("ii", [(3, 3)]), ("ij->j", [(2, 3)]),
-                        ("bij,bkj->bik", [(2, 2, 3), (2, 4, 3)]), ("i,j,k->kij", [(2,), (3,), (2,)]), ("...i,i->...", [(2, 2, 3), (3,)])]),
+                        ("bij,bkj->bik", [(2, 2, 3), (2, 4, 3)]), ("i,j,k->kij", [(2,), (3,), (2,)]),
+                            ("...i,i->...", [(2, 2, 3), (3,)])]),
     np_row("convolve", a(5), a(3)),
     np_row("correlate", a(5), a(3), mode="same"),
     np_row("diff", a(2, 5), n=2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import math
 import subprocess
@@ -1059,6 +1060,12 @@ def test_cost_is_linear() -> None:
     assert costs[1] < 2.1 * costs[0]
     assert costs[2] < 4.2 * costs[1]
     assert costs[2] / (400 * 7) < 200
+
+
+def test_the_garbage_collector_works_again_after_compiling() -> None:
+    assert gc.isenabled()
+    backend.compile(chain(1))
+    assert gc.isenabled()
 
 
 def test_long_programs_need_no_deep_stack() -> None:

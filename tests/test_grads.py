@@ -397,7 +397,12 @@ def test_python_scalars_beside_a_differentiated_operand(dtype: str, scalar: floa
                     continue
                 want = fg.jacfwd(f)(wide).diagonal()
                 g = fg.grad(lambda x, f=f: fnp.sum(f(x)))
-                for got in (g(x), fg.jit(g)(x), fg.vmap(fg.grad(f))(x), fg.grad(lambda x, g=g: fnp.sum(g(x)))(x) * 0 + g(x)):
+                for got in (
+                    g(x),
+                    fg.jit(g)(x),
+                    fg.vmap(fg.grad(f))(x),
+                    fg.grad(lambda x, g=g: fnp.sum(g(x)))(x) * 0 + g(x),
+                ):
                     assert got.dtype == x.dtype
                     np.testing.assert_allclose(got, want, rtol=4 * tolerance, atol=4 * tolerance)
 
@@ -514,7 +519,8 @@ def test_convolutions_and_windows_equal_jaxs(case: int) -> None:
         "lhs_dilation": pick(1, 3), "rhs_dilation": pick(1, 3), "feature_group_count": groups,
     }  # fmt: skip
     window = {
-        "window_dimensions": pick(1, 4), "window_strides": pick(1, 3), "padding": tuple(zip(pick(0, 2), pick(0, 2), strict=True)),
+        "window_dimensions": pick(1, 4), "window_strides": pick(1, 3),
+            "padding": tuple(zip(pick(0, 2), pick(0, 2), strict=True)),
         "window_dilation": pick(1, 3),
     }  # fmt: skip
     image = rng.standard_normal(pick(5, 9))
@@ -528,7 +534,9 @@ def test_convolutions_and_windows_equal_jaxs(case: int) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
         for got, want in zip(pullback(ct), their_pullback(ct), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(sums, jax.lax.reduce_window(image, 0.0, jax.lax.add, **window), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            sums, jax.lax.reduce_window(image, 0.0, jax.lax.add, **window), rtol=1e-12, atol=1e-14
+        )
         want, jax_peaks = jax.vjp(lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, **window), image)
         np.testing.assert_array_equal(peaks, want)
         if finite and window["window_dilation"] == (1, 1):

@@ -17,7 +17,7 @@ LAYERS = {
     3: ["transforms"],
     4: ["compiler"],
     5: ["tree", "api"],
-    6: ["numpy", "lax", "callbacks"],
+    6: ["numpy", "scipy", "lax", "random", "callbacks"],
     7: ["optim", "data"],
     8: TOP,
 }

@@ -63,7 +63,8 @@ def population_count(x):
 
 def complex_number(re, im):
     """The complex number with these parts. Not re + 1j * im: that makes NaN of an infinite imaginary part."""
+    dtype = np.result_type(re, im, np.complex64)
     re, im = np.asarray(re), np.asarray(im)
-    result = np.empty(np.broadcast(re, im).shape, np.result_type(re, np.complex64))
+    result = np.empty(np.broadcast(re, im).shape, dtype)
     result.real, result.imag = re, im
     return result[()]

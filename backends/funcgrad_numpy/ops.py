@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import contraction, elementwise, fft, host, indexing, reduction, special, structure
+from . import contraction, elementwise, fft, host, indexing, linalg, reduction, special, structure
 
 __all__ = ["HELPERS", "OPS", "UFUNCS"]
 
@@ -72,6 +72,8 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "argmin": reduction.argmin,
     "argsort": structure.argsort,
     "broadcast_in_dim": structure.broadcast_in_dim,
+    "cholesky": linalg.cholesky,
+    "cofactor": linalg.cofactor,
     "complex": elementwise.complex_number,
     "concatenate": structure.concatenate,
     "conv_general_dilated": contraction.conv_general_dilated,
@@ -82,19 +84,26 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "cumprod": reduction.cumprod,
     "cumsum": reduction.cumsum,
     "debug_callback": host.debug_callback,
+    "det": linalg.det,
     "dot_general": contraction.dot_general,
     "dynamic_slice": indexing.dynamic_slice,
     "dynamic_update_slice": indexing.dynamic_update_slice,
+    "eig": linalg.eig,
+    "eigh": linalg.eigh,
     "erf": special.erf,
     "fft": fft.fft,
     "gather": indexing.gather,
+    "guard": linalg.guard,
     "integer_pow": elementwise.integer_pow,
     "iota": structure.iota,
     "logistic": elementwise.logistic,
+    "lu": linalg.lu,
     "optimization_barrier": structure.optimization_barrier,
     "pad": structure.pad,
+    "pinv": linalg.pinv,
     "population_count": elementwise.population_count,
     "pure_callback": host.pure_callback,
+    "qr": linalg.qr,
     "reduce_and": reduction.reduce_and,
     "reduce_max": reduction.reduce_max,
     "reduce_min": reduction.reduce_min,
@@ -108,8 +117,12 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "rsqrt": elementwise.rsqrt,
     "scatter": indexing.scatter,
     "slice": structure.slice_array,
+    "slogdet": linalg.slogdet,
+    "solve": linalg.solve,
     "sort": structure.sort,
+    "svd": linalg.svd,
     "transpose": structure.transpose,
+    "triangular_solve": linalg.triangular_solve,
 }
 
 #: ``np.real``, ``np.imag`` and ``np.where`` are functions of NumPy, but no ufuncs.

@@ -26,6 +26,7 @@ __all__ = [
     "checked_leaves",
     "function_name",
     "has_tracer",
+    "leaf_paths",
     "matching",
     "owned",
     "quiet",
@@ -134,21 +135,26 @@ def argument_paths(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[st
     return paths
 
 
+def leaf_paths(treedef: tree.TreeDef, leaves: Sequence[Any]) -> list[str]:
+    """The key paths of the leaves of a tree."""
+    return [tree.keystr(p) for p, _ in tree.leaves_with_path(treedef.unflatten(leaves))]
+
+
 def typed(x: Any) -> Any:
     """The value with a dtype: a Python scalar becomes a NumPy one."""
     return np.asarray(x, aval_of(x).dtype)[()] if isinstance(x, (bool, int, float, complex)) else x
 
 
-def checked_leaves(what: str, leaves: Sequence[Any], paths: Sequence[str] | None = None) -> None:
-    """Raise OperandTypeError for a leaf that is no array, naming it."""
+def checked_leaves(what: str, leaves: Sequence[Any], paths: Callable[[], Sequence[str]] | None = None) -> None:
+    """Raise OperandTypeError for a leaf that is no array; ``paths`` gives the names of the leaves, if it comes to that."""
     for i, x in enumerate(leaves):
+        if type(x) is np.ndarray and x.dtype.kind in "fiub":
+            continue
         if not is_array_like(x):
-            name = f" {paths[i]}" if paths else ""
-            raise OperandTypeError(
-                f"{what}{name} must be an array or a scalar, not {x!r} of type {type(x).__name__}"
-            )
+            name = f" {paths()[i]}" if paths else ""
+            raise OperandTypeError(f"{what}{name} must be an array or a scalar, not {x!r} of type {type(x).__name__}")
         if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind not in "biufc" and x.dtype.name != "bfloat16":
-            name = f" {paths[i]}" if paths else ""
+            name = f" {paths()[i]}" if paths else ""
             raise OperandTypeError(f"{what}{name} has the dtype {x.dtype}, which is not a number")
 
 
@@ -174,10 +180,15 @@ def matching(ct: Any, aval: Aval) -> Any:
     return convert(ct, dtype=aval.dtype, weak=True)
 
 
-def check_differentiable(what: str, leaves: Sequence[Any], paths: Sequence[str], holomorphic: bool) -> None:
+def check_differentiable(
+    what: str, leaves: Sequence[Any], paths: Callable[[], Sequence[str]], holomorphic: bool
+) -> None:
     """Raise TransformError for a leaf that has no derivative."""
-    for x, path in zip(leaves, paths, strict=True):
+    for i, x in enumerate(leaves):
         dtype = aval_of(x).dtype
+        if dtype.kind == ("c" if holomorphic else "f"):
+            continue
+        path = paths()[i]
         if holomorphic and dtype.kind != "c":
             raise TransformError(f"{what} with holomorphic=True takes complex arguments, but {path} is {aval_of(x)}")
         if not is_inexact(dtype):

@@ -67,7 +67,7 @@ class _Custom(Transformed):
         static = {i % len(args) for i in self.nondiff_argnums if -len(args) <= i < len(args)}
         free = [x for i, x in enumerate(args) if i not in static]
         leaves, in_tree = tree.flatten((tuple(free), {}))
-        checked_leaves(f"{name}: the argument", leaves, argument_paths(self.fun, args, {}) if not static else None)
+        checked_leaves(f"{name}: the argument", leaves, None if static else lambda: argument_paths(self.fun, args, {}))
 
         # The rules end up on the tape of a trace: that they hold no tracer of it saves a reference cycle.
         fixed = {i: args[i] for i in sorted(static)}

@@ -26,6 +26,7 @@ from ._function import (
     checked_leaves,
     function_name,
     has_tracer,
+    leaf_paths,
     matching,
     owned,
     quiet,
@@ -60,25 +61,43 @@ class _Selected:
             raise TransformError(
                 f"argnames names {unknown[0]!r}, which was not passed by keyword to {function_name(fun)}"
             )
-        chosen: Any = ([args[i] for i in self.nums], {n: kwargs[n] for n in self.names})
-        pairs, self.tree = tree.flatten_with_path(chosen)
-        self.leaves = [x for _, x in pairs]
-        called = [argument_names(fun, len(args))[i] for i in self.nums]
-        self.paths = [
+        # A single array, the most frequent case, needs no tree.
+        self.plain = self.single and type(args[self.nums[0]]) is np.ndarray
+        if self.plain:
+            self.leaves = [args[self.nums[0]]]
+        else:
+            self.leaves, self.tree = tree.flatten(
+                ([args[i] for i in self.nums], {n: kwargs[n] for n in self.names})
+            )
+
+    @property
+    def paths(self) -> list[str]:
+        """What the leaves are called, for messages."""
+        names = argument_names(self.fun, len(self.args))
+        called = [names[i] for i in self.nums]
+        if self.plain:
+            return called
+        pairs = tree.leaves_with_path(self.tree.unflatten(self.leaves))
+        return [
             (called[p[1].idx] if p[0].idx == 0 else str(p[1].key)) + tree.keystr(p[2:])  # type: ignore[union-attr]
             for p, _ in pairs
         ]
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """The function with these leaves in place of the chosen ones."""
-        chosen, named = self.tree.unflatten(leaves)
         args = list(self.args)
+        if self.plain:
+            args[self.nums[0]] = leaves[0]
+            return self.fun(*args, **self.kwargs)
+        chosen, named = self.tree.unflatten(leaves)
         for i, x in zip(self.nums, chosen, strict=True):
             args[i] = x
         return self.fun(*args, **{**self.kwargs, **named})
 
     def result(self, leaves: Sequence[Any]) -> Any:
         """A tree of the chosen arguments, as grad returns it: one, a tuple, or with a dict of the named ones."""
+        if self.plain:
+            return leaves[0]
         chosen, named = self.tree.unflatten(leaves)
         positional = chosen[0] if self.single else tuple(chosen)
         if not self.names:
@@ -136,10 +155,10 @@ class value_and_grad(Transformed):
         argnums = None if self.argnames and self.argnums == 0 and not args else self.argnums
         chosen = _Selected(self.fun, argnums, self.argnames, args, kwargs)
         leaves = chosen.leaves
-        checked_leaves(f"{what}: the argument", leaves, chosen.paths)
+        checked_leaves(f"{what}: the argument", leaves, lambda: chosen.paths)
         live = [is_inexact(aval_of(x).dtype) for x in leaves]
         if not self.allow_int:
-            check_differentiable(what, leaves, chosen.paths, self.holomorphic)
+            check_differentiable(what, leaves, lambda: chosen.paths, self.holomorphic)
         out_tree: Any = None
 
         def flat(*xs: Any) -> list[Any]:
@@ -219,21 +238,22 @@ def _checked(what: str, given: Any, treedef: tree.TreeDef, avals: Sequence[Aval]
     leaves, structure = tree.flatten(given)
     if structure != treedef:
         raise TreeError(f"{what} must have the tree structure of {like}, {treedef}, but has {structure}")
-    paths = [tree.keystr(p) for p, _ in tree.leaves_with_path(given)]
     out: list[Any] = []
-    for x, aval, path in zip(leaves, avals, paths, strict=True):
+    for i, (x, aval) in enumerate(zip(leaves, avals, strict=True)):
         if not is_inexact(aval.dtype):
             out.append(None)
             continue
-        checked_leaves(what, [x], [path])
+        checked_leaves(what, [x], lambda i=i: leaf_paths(treedef, leaves)[i:])  # type: ignore[misc]
         found = aval_of(x)
+        if found.shape == aval.shape and found.dtype == aval.dtype:
+            out.append(typed(x))
+            continue
+        path = leaf_paths(treedef, leaves)[i]
         if found.shape != aval.shape:
             raise OperandError(f"{what}{path} must have the shape of {like}, {aval}, but is {found}")
-        if found.dtype != aval.dtype:
-            if not found.weak or (found.dtype.kind == "c" and aval.dtype.kind != "c"):
-                raise OperandError(f"{what}{path} must have the dtype of {like}, {aval}, but is {found}")
-            x = convert(typed(x), dtype=aval.dtype)
-        out.append(typed(x))
+        if not found.weak or (found.dtype.kind == "c" and aval.dtype.kind != "c"):
+            raise OperandError(f"{what}{path} must have the dtype of {like}, {aval}, but is {found}")
+        out.append(convert(typed(x), dtype=aval.dtype))
     return out
 
 
@@ -290,9 +310,8 @@ def _with_aux(flat: FlatFunction, has_aux: bool, what: str) -> tuple[Callable[..
             if not isinstance(answer, tuple) or len(answer) != 2:
                 raise TransformError(f"{what} with has_aux=True needs a function that returns a pair (value, aux)")
             answer, rest = answer
-        pairs, out_tree = tree.flatten_with_path(answer)
-        outs = [x for _, x in pairs]
-        checked_leaves(f"{what}: the result", outs, [tree.keystr(p) for p, _ in pairs])
+        outs, out_tree = tree.flatten(answer)
+        checked_leaves(f"{what}: the result", outs, lambda: leaf_paths(out_tree, outs))
         more, aux_tree = tree.flatten(rest)
         found[:] = [len(outs), out_tree.unflatten, aux_tree.unflatten]
         return [*outs, *more]
@@ -473,8 +492,8 @@ class jacfwd(Transformed):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         what = type(self).__name__
         chosen = _Selected(self.fun, self.argnums, None, args, kwargs)
-        checked_leaves(f"{what}: the argument", chosen.leaves, chosen.paths)
-        check_differentiable(what, chosen.leaves, chosen.paths, self.holomorphic)
+        checked_leaves(f"{what}: the argument", chosen.leaves, lambda: chosen.paths)
+        check_differentiable(what, chosen.leaves, lambda: chosen.paths, self.holomorphic)
         aux: list[Any] = []
         out_tree: Any = None
 

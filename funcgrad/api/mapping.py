@@ -18,6 +18,7 @@ from ._function import (
     checked_leaves,
     function_name,
     has_tracer,
+    leaf_paths,
     owned,
     quiet,
     typed,
@@ -69,7 +70,7 @@ class vmap(Transformed):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, in_tree = tree.flatten((args, kwargs))
         paths = argument_paths(self.fun, args, kwargs)
-        checked_leaves("vmap: the argument", leaves, paths)
+        checked_leaves("vmap: the argument", leaves, lambda: paths)
         if isinstance(self.in_axes, tuple) and len(self.in_axes) != len(args):
             raise TreeError(
                 f"vmap: in_axes has {len(self.in_axes)} entries, but {function_name(self.fun)} was called with "
@@ -86,9 +87,8 @@ class vmap(Transformed):
         with quiet():
             inputs = [typed(x) for x in rows]
             outs, mapped = batch(flat, Axis(size, self.axis_name), inputs, [a is not None for a in axes])
-            pairs = tree.leaves_with_path(flat.out_tree.unflatten(outs))
-            names = [tree.keystr(p) for p, _ in pairs]
-            checked_leaves("vmap: the result", outs, names)
+            names = leaf_paths(flat.out_tree, outs)
+            checked_leaves("vmap: the result", outs, lambda: names)
             places = tree.prefix_leaves(self.out_axes, flat.out_tree, "vmap: out_axes")
             results = [
                 self._placed(y, is_mapped, place, size, name)

@@ -34,6 +34,7 @@ from ._function import (
     as_tuple,
     checked_leaves,
     function_name,
+    leaf_paths,
     owned,
     quiet,
     typed,
@@ -396,8 +397,7 @@ class jit(Transformed):
             for i, x in zip(dynamic, arrays, strict=True):
                 full[i] = x
             outs = flat(*full)
-            out_paths = [tree.keystr(p) for p, _ in tree.leaves_with_path(flat.out_tree.unflatten(outs))]
-            checked_leaves(f"jit: the result of {function_name(self.fun)}", outs, out_paths)
+            checked_leaves(f"jit: the result of {function_name(self.fun)}", outs, lambda: leaf_paths(flat.out_tree, outs))
             return outs
 
         avals = [aval_of(leaves[i]) for i in dynamic]

@@ -25,10 +25,12 @@ __all__ = ["LARGE_BYTES", "Buffers", "Root", "find", "nbytes"]
 LARGE_BYTES = 16384
 #: What depends on literals only is kept in memory between calls up to this size.
 HOIST_BYTES = 1 << 20
-#: Never computed ahead: they have effects, may raise where they stand in a branch that is not taken, or are to stay.
-FIXED = frozenset(
-    ["dynamic_slice", "dynamic_update_slice", "gather", "optimization_barrier", "pure_callback", "scatter"]
-)
+#: What is computed ahead, besides elementwise operations: none of it can raise, as an index in a branch that is not
+#: taken could, or a singular matrix.
+AHEAD = frozenset([
+    "broadcast_in_dim", "concatenate", "cumprod", "cumsum", "dot_general", "iota", "pad", "reduce_and", "reduce_or",
+    "reduce_prod", "reduce_sum", "reshape", "rev", "slice", "sort", "transpose",
+])  # fmt: skip
 
 
 class Root:
@@ -107,7 +109,7 @@ class Buffers:
     def _find_hoisted(self) -> None:
         jaxpr, uses, hoisted = self.jaxpr, self.uses, self.hoisted
         for index, eqn in enumerate(jaxpr.eqns):
-            ahead = not (eqn.primitive.control or eqn.primitive.effect or eqn.primitive.name in FIXED)
+            ahead = eqn.primitive.elementwise or eqn.primitive.name in AHEAD
             for a in eqn.inputs:
                 if isinstance(a, Var):
                     uses.setdefault(a, []).append(index)

@@ -371,7 +371,8 @@ class Function:
         for a in self.jaxpr.outs:
             if isinstance(a, Literal):
                 self.fresh.append(False)
-                texts.append(self.module.number(a.value) if a.aval.weak else self.module.typed(a.value))
+                weak = a.aval.weak and not self.inner
+                texts.append(self.module.number(a.value) if weak else self.module.typed(a.value))
                 continue
             name, root = self._name(a), self.buffers.root(a)
             fresh = root.owned and root not in seen

@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from ..core.ir import Atom, Eqn, Jaxpr, Var
-from ..core.source import at_source, user_source
+from ..core.source import at_source
 from ..core.trace import stage
 
 __all__ = ["inline_calls"]
@@ -71,5 +71,6 @@ def _body(eqn: Eqn) -> Jaxpr:
         result = primitive.expand(*args, **eqn.params)
         return list(result) if primitive.multiple else [result]
 
-    with at_source(eqn.source or user_source()):
+    with at_source() as here:
+        here.move(eqn.source)
         return stage(definition, [a.aval for a in eqn.inputs], primitive.name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import itertools
 import linecache
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,10 +104,27 @@ def _locate(error: Exception, filename: str, lines: dict[int, Source]) -> None:
 _STATE, _QUIET = _quiet_setting()
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """While active, the cyclic garbage collector rests.
+
+    A long program is some hundred thousand new objects, all of them alive; to look through them again and again would
+    make the cost of compiling grow faster than the program.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend) -> Program:
     """The program for a jaxpr on a back end; kept in the memo of the jaxpr."""
     key = ("compiled", backend.name)
     program = jaxpr.memo.get(key)
     if program is None:
-        program = jaxpr.memo[key] = Program(simplify(jaxpr, backend.ops, backend.rules), backend)
+        with _no_collection():
+            program = jaxpr.memo[key] = Program(simplify(jaxpr, backend.ops, backend.rules), backend)
     return program

@@ -6,6 +6,8 @@ user's program at which it happened.
 
 from __future__ import annotations
 
+import numpy as np
+
 from .source import user_source
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "IRError",
     "InPlaceError",
     "LeakedTracerError",
+    "LinearAlgebraError",
     "MissingRuleError",
     "NonFiniteError",
     "OperandError",
@@ -66,6 +69,10 @@ class LeakedTracerError(FuncgradError, RuntimeError):
 
 class OperandError(FuncgradError, ValueError):
     """Operands do not fit each other in shape, or a parameter does not fit the operand."""
+
+
+class LinearAlgebraError(OperandError, np.linalg.LinAlgError):
+    """A function of linear algebra was given an array that is no matrix, or not a square one. It is a ``LinAlgError``."""
 
 
 class OperandTypeError(FuncgradError, TypeError):

@@ -57,20 +57,19 @@ _override = _Override()
 
 
 class at_source:
-    """While active, :func:`user_source` answers ``source``: for interpreters of a jaxpr.
+    """While active, :func:`user_source` answers what ``move`` was last told: for interpreters of a jaxpr.
 
-    With ``backward`` the answer is marked as belonging to a backward pass. ``move`` goes on to another equation.
+    Until then, and for an equation without a source, it answers as before. With ``backward`` the answer is marked as
+    belonging to a backward pass.
     """
 
-    __slots__ = ("backward", "previous", "source")
+    __slots__ = ("backward", "previous")
 
-    def __init__(self, source: Source | None, backward: bool = False) -> None:
-        self.source = source
+    def __init__(self, backward: bool = False) -> None:
         self.backward = backward
 
     def __enter__(self) -> at_source:
         self.previous = _override.source, _override.backward
-        _override.source, _override.backward = self.source, self.backward
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,7 +77,10 @@ class at_source:
 
     def move(self, source: Source | None) -> None:
         """Answer another source from now on."""
-        _override.source, _override.backward = source, self.backward
+        if source is None:
+            _override.source, _override.backward = self.previous
+        else:
+            _override.source, _override.backward = source, self.backward
 
 
 def _is_own(code: CodeType) -> bool:

@@ -87,6 +87,8 @@ class set_trace:
 
 def run_under(trace: Trace, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
     """Apply a primitive with ``trace`` as the current one."""
+    if trace is EVAL:
+        return EVAL.process(primitive, args, params)
     previous = _state.trace
     _state.trace = trace
     try:
@@ -234,9 +236,9 @@ class Tracer:
         return complex(self.concrete("complex()"))
 
     def __index__(self) -> int:
-        return self.concrete(
-            "use as a Python integer (a shape, `range`, an index of a list or a plain array: for that, fnp.take(table, i))"
-        ).__index__()  # type: ignore[no-any-return]
+        use = "use as a Python integer (a shape, `range`, an index of a list or a plain array: for that, fnp.take(table, i))"
+        index: int = self.concrete(use).__index__()
+        return index
 
     def item(self, *index: int) -> Any:
         """The value as a Python scalar, where it is concrete."""
@@ -284,9 +286,7 @@ class EvalTrace(Trace):
     """The root: a primitive is evaluated by the back end its operands belong to."""
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        backend = _registry.get(_default.name)
-        if backend is None:
-            backend = current_backend()
+        backend = _registry.get(_default.name) or current_backend()
         for x in args:
             if _types.get(type(x), self) is not None:
                 backend = backend_of(args)
@@ -297,10 +297,12 @@ class EvalTrace(Trace):
             if config.debug_nans:
                 check_finite(primitive, args, params, result)
             return result
-        if primitive.control and not config.debug_nans and type(backend).compile is not Backend.compile:
-            return _program(backend, primitive, args, params)(*args)
-        if primitive.expand is not None:
-            return primitive.expand(*args, **params)
+        # Other traces come here without making this one the current one, which matters from here on only.
+        with set_trace(self):
+            if primitive.control and not config.debug_nans and type(backend).compile is not Backend.compile:
+                return _program(backend, primitive, args, params)(*args)
+            if primitive.expand is not None:
+                return primitive.expand(*args, **params)
         raise BackendError(f"the back end {backend.name!r} has no {primitive.name!r}")
 
 
@@ -364,7 +366,7 @@ def eval_jaxpr(jaxpr: Jaxpr, *args: Any) -> list[Any]:
     """Interpret a jaxpr under the current trace, each equation at the user's line it came from."""
     env: dict[Var, Any] = dict(zip(jaxpr.constvars, jaxpr.consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
-    with at_source(user_source()) as here:
+    with at_source() as here:
         for eqn in jaxpr.eqns:
             operands = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]
             here.move(eqn.source)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..api._function import FlatFunction, checked_leaves, function_name, typed
+from ..api._function import FlatFunction, checked_leaves, function_name, leaf_paths, typed
 from ..core.errors import ConcretizationError, OperandError, OperandTypeError, TransformError, TreeError
 from ..core.ir import Jaxpr
 from ..core.trace import Tracer, eval_jaxpr, stage
@@ -50,8 +50,7 @@ def _branch(fun: Callable[..., Any], args: Any, what: str) -> tuple[Jaxpr, list[
 
     def checked(*xs: Any) -> list[Any]:
         outs = flat(*xs)
-        paths = [tree.keystr(p) for p, _ in tree.leaves_with_path(flat.out_tree.unflatten(outs))]
-        checked_leaves(f"{what}: the result", outs, paths)
+        checked_leaves(f"{what}: the result", outs, lambda: leaf_paths(flat.out_tree, outs))
         return outs
 
     jaxpr = stage(checked, [aval_of(x) for x in leaves], function_name(fun))
@@ -156,7 +155,7 @@ def _carry(what: str, fun: Callable[..., Any], init: Any, body: Callable[[Any], 
     pairs, treedef = tree.flatten_with_path(init)
     paths = [tree.keystr(p) for p, _ in pairs]
     leaves = [x for _, x in pairs]
-    checked_leaves(f"{what}: the initial carry", leaves, paths)
+    checked_leaves(f"{what}: the initial carry", leaves, lambda: paths)
     for _ in range(3):
         jaxpr, out_tree, n = body(treedef.unflatten([aval_of(x) for x in leaves]))
         if out_tree != treedef:
@@ -208,7 +207,7 @@ def scan(
     """
     pairs, xs_tree = tree.flatten_with_path(xs)
     x_leaves = [x for _, x in pairs]
-    checked_leaves("scan: xs", x_leaves, [tree.keystr(p) for p, _ in pairs])
+    checked_leaves("scan: xs", x_leaves, lambda: [tree.keystr(p) for p, _ in pairs])
     sizes = {f"xs{tree.keystr(p)}": aval_of(x).shape[:1] for p, x in pairs}
     for path, size in sizes.items():
         if not size:

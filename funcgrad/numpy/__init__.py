@@ -46,7 +46,7 @@ from numpy import (
     unsignedinteger,
 )
 
-from . import fft
+from . import fft, linalg
 from ._calculus import (
     convolve,
     correlate,
@@ -386,7 +386,7 @@ __all__ = [
     "hypot", "identity", "iinfo", "imag", "indices", "inexact", "inf", "inner", "insert", "int16", "int32", "int64",
     "int8", "int_", "integer", "interp", "intp", "invert", "isclose", "iscomplex", "iscomplexobj", "isdtype",
     "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "isscalar", "issubdtype",
-    "ix_", "kron", "ldexp", "left_shift", "less", "less_equal", "lexsort", "linspace", "log", "log10", "log1p",
+    "ix_", "kron", "ldexp", "left_shift", "less", "less_equal", "lexsort", "linalg", "linspace", "log", "log10", "log1p",
     "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logspace",
     "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mod",
     "modf", "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum",

@@ -17,7 +17,7 @@ import numpy as np
 from .. import primitives as p
 from ..core.errors import InPlaceError, MissingRuleError
 from ..core.trace import Tracer
-from ..core.types import is_array_like
+from ..core.types import Aval, is_array_like
 from . import (
     _calculus,
     _creation,
@@ -34,6 +34,7 @@ from . import (
     _types,
     _ufuncs,
     fft,
+    linalg,
 )
 from ._promote import INDEX, is_weak
 from ._ufunc import Ufunc
@@ -61,6 +62,7 @@ _MODULES = (
 SURFACE: dict[str, Callable[..., Any]] = {
     **{name: getattr(module, name) for module in _MODULES for name in module.__all__},
     **{f"fft.{name}": getattr(fft, name) for name in fft.__all__},
+    **{f"linalg.{name}": getattr(linalg, name) for name in linalg.__all__},
 }
 
 
@@ -87,16 +89,33 @@ def _weak_result(y: Any) -> Any:
     return p.convert(y, dtype=dtype, weak=True) if dtype.kind in "ifc" else y
 
 
+#: Arithmetic that keeps the dtype of floating-point operands.
+_ARITHMETIC = (_ufuncs.add, _ufuncs.subtract, _ufuncs.multiply, _ufuncs.divide)
+
+
+def _fits(aval: Aval, other: Any) -> bool:
+    """Whether ``other`` needs neither promotion nor broadcasting beside a floating-point array: mostly it does not."""
+    if aval.dtype.kind != "f" or aval.weak:
+        return False
+    return type(other) is float or type(other) is int or (isinstance(other, Tracer) and other.aval == aval)
+
+
 def _binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The operator and its reflected form."""
 
+    rule = ufunc.rule if ufunc in _ARITHMETIC else None
+
     def forward(self: Tracer, other: Any) -> Any:
+        if rule is not None and _fits(self.aval, other):
+            return rule(self, other)
         if not _takes(other):
             return NotImplemented
         y = ufunc.traced(self, other)
         return _weak_result(y) if self.aval.weak and _is_python(other) else y
 
     def reflected(self: Tracer, other: Any) -> Any:
+        if rule is not None and _fits(self.aval, other):
+            return rule(other, self)
         if not _takes(other):
             return NotImplemented
         y = ufunc.traced(other, self)
@@ -149,6 +168,8 @@ def _pow(self: Tracer, exponent: Any, modulus: Any = None) -> Any:
     """``x ** y``: the square root for an exponent of 0.5, as NumPy's operator, and Python's rule for its integers."""
     if modulus is not None:
         return NotImplemented
+    if type(exponent) is int and self.aval.dtype.kind == "f" and not self.aval.weak:
+        return _ufuncs.power.rule(self, exponent)
     if type(exponent) is float and exponent == 0.5 and self.aval.dtype.kind in "fc":
         return _unary(_ufuncs.sqrt)(self)
     if type(exponent) is int and exponent < 0 and self.aval.weak and self.aval.dtype.kind == "i":

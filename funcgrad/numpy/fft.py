@@ -62,7 +62,8 @@ def _transform(kind: str, a: Any, n: Any, axis: Any, norm: Any) -> Any:
     x = _resized(x, n // 2 + 1 if kind == "irfft" else n, axis)
     y = p.fft_(x, kind=kind, n=n, axis=axis)
     if norm != "backward":
-        factor = 1 / n if norm == "forward" else 1 / np.sqrt(n)
+        # In half precision NumPy rounds the factor too.
+        factor = np.reciprocal(n if norm == "forward" else np.sqrt(n, dtype=real_dtype), dtype=real_dtype)
         y = p.mul(y, y.dtype.type(factor))
     return convert_to(y, real_dtype) if kind == "irfft" else y
 
@@ -146,7 +147,9 @@ def _lengths(a: Any, s: Any, axes: Any, inverse_real: bool = False) -> tuple[lis
     if axes is None:
         if not shapeless:
             warnings.warn(
-                "`axes` should not be `None` if `s` is not `None` (Deprecated in NumPy 2.0)", DeprecationWarning, stacklevel=4
+                "`axes` should not be `None` if `s` is not `None` (Deprecated in NumPy 2.0)",
+                DeprecationWarning,
+                stacklevel=4,
             )
         axes = range(-len(a.shape if shapeless else s), 0)
     lengths = [a.shape[normalize_axis(i, a.ndim)] for i in axes] if shapeless else list(s)
@@ -191,7 +194,9 @@ rfftn = _several("rfftn", "fft", "rfft", None, ":func:`rfft` along the last axis
 irfftn = _several("irfftn", "ifft", "irfft", None, "the inverse of :func:`rfftn`")
 fft2 = _several("fft2", "fft", None, (-2, -1), ":func:`fft` along two axes")
 ifft2 = _several("ifft2", "ifft", None, (-2, -1), "the inverse of :func:`fft2`")
-rfft2 = _several("rfft2", "fft", "rfft", (-2, -1), ":func:`rfft` along the last of two axes and :func:`fft` along the first")
+rfft2 = _several(
+    "rfft2", "fft", "rfft", (-2, -1), ":func:`rfft` along the last of two axes and :func:`fft` along the first"
+)
 irfft2 = _several("irfft2", "ifft", "irfft", (-2, -1), "the inverse of :func:`rfft2`")
 
 

@@ -1,12 +1,13 @@
 """The mathematics: first-order primitives, a file a family, each with all of its rules."""
 
-from . import callback, collective, contraction, elementwise, fft, indexing, reduction, structure
+from . import callback, collective, contraction, elementwise, fft, indexing, linalg, reduction, structure
 from .callback import *
 from .collective import *
 from .contraction import *
 from .elementwise import *
 from .fft import *
 from .indexing import *
+from .linalg import *
 from .reduction import *
 from .structure import *
 
@@ -17,6 +18,7 @@ __all__ = [
     *elementwise.__all__,
     *fft.__all__,
     *indexing.__all__,
+    *linalg.__all__,
     *reduction.__all__,
     *structure.__all__,
 ]

@@ -99,6 +99,10 @@ class Elementwise(Primitive):
             return _BOOL
         if self.result == "real":
             return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+        if dtype.itemsize < 4:
+            raise OperandTypeError(
+                f"{self.name}: there are no complex numbers of dtype {dtype.name}; convert to float32"
+            )
         return np.dtype(f"c{dtype.itemsize * 2}")
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
@@ -118,15 +122,13 @@ class Elementwise(Primitive):
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         if not self.linear:
             return super().transpose(ct, *args, **params)
-        out: list[Any] = []
-        for x, rule in zip(args, self.linear, strict=True):
-            if isinstance(x, Var) and rule is not None:
+        out: list[Any] = [None] * len(args)
+        for i, x in enumerate(args):
+            if type(x) is Var and (rule := self.linear[i]) is not None:
                 c = rule(ct, *args, **params)
                 if x.aval.shape != shape_of(c):
                     c = reduction.reduce_sum(c, axes=tuple(range(c.ndim)))
-                out.append(c)
-            else:
-                out.append(None)
+                out[i] = c
         return out
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:

@@ -136,9 +136,12 @@ class Slice(Linear):
         start, limit, stride = params["start"], params["limit"], params["stride"]
         if not len(start) == len(limit) == len(stride) == x.ndim:
             raise OperandError(f"slice of the shape {x.shape} needs {x.ndim} starts, limits and strides")
-        if not all(0 <= a <= b <= n and s > 0 for a, b, s, n in zip(start, limit, stride, x.shape, strict=True)):
-            raise OperandError(f"the slice {start}:{limit}:{stride} does not lie in the shape {x.shape}")
-        return Aval(tuple(-((a - b) // s) for a, b, s in zip(start, limit, stride, strict=True)), x.dtype)
+        shape = []
+        for a, b, s, n in zip(start, limit, stride, x.shape, strict=True):
+            if not 0 <= a <= b <= n or s <= 0:
+                raise OperandError(f"the slice {start}:{limit}:{stride} does not lie in the shape {x.shape}")
+            shape.append(-((a - b) // s))
+        return Aval(tuple(shape), x.dtype)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         (x,) = args

@@ -6,6 +6,7 @@ the primitives run in the parent trace. :func:`jvp_jaxpr` is the same on a jaxpr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -107,6 +108,7 @@ class JVPTrace(Trace):
         self.parent = parent
         self.base = base or parent
         self.linearizes = base is not None
+        self.outside = EVAL.process if self.base is EVAL else functools.partial(run_under, self.base)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals = []
@@ -123,7 +125,7 @@ class JVPTrace(Trace):
                 primals.append(x)
                 tangents.append(None)
         if not live:
-            return run_under(self.base, primitive, args, params)
+            return self.outside(primitive, args, params)
         _state.trace = self.parent  # type: ignore[assignment]
         try:
             rule = primitive.linearize if self.linearizes else primitive.jvp

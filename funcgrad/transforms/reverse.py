@@ -17,9 +17,11 @@ until cotangents with different masks are added.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..core.config import config
 from ..core.ir import Eqn, Jaxpr, Var
 from ..core.source import at_source, user_source
 from ..core.trace import (
@@ -93,6 +95,9 @@ class LinearTrace(Trace):
     def __init__(self, parent: Trace) -> None:
         self.parent: Trace = parent
         self.eqns: list[Eqn] = []
+        # Finding the user's line takes a walk up the stack. An eager tape is used at once, under the user's own call.
+        self.keeps_source = parent is not EVAL or config.debug_nans
+        self.outside = EVAL.process if parent is EVAL else functools.partial(run_under, parent)
 
     def new_input(self, aval: Aval) -> LinearTracer:
         """A tracer for a further input."""
@@ -108,22 +113,28 @@ class LinearTrace(Trace):
             else:
                 inputs.append(x)
         if tangent is None:
-            return run_under(self.parent, primitive, args, params)
+            return self.outside(primitive, args, params)
         if primitive.control:
             linear = [type(x) is Var for x in inputs]
             reached = primitive.reach(linear, **params)
             if reached is not None and not all(reached):
                 return primitive.split(args, linear, reached, **params)
-        derived: Any
-        if primitive.keeps_type and all(len(shape_of(x)) <= tangent.aval.ndim for x in args):
-            derived = tangent.aval
-        else:
+        derived: Any = tangent.aval if primitive.keeps_type else None
+        if derived is not None:
+            rank = len(derived.shape)
+            for x in args:
+                if len(shape_of(x)) > rank:
+                    derived = None
+                    break
+        if derived is None:
             derived = primitive.type(*[x.aval if type(x) is Var else aval_of(x) for x in inputs], **params)
-        outputs = [Var(a) for a in derived] if primitive.multiple else [Var(derived)]
-        self.eqns.append(Eqn(primitive, inputs, outputs, params, user_source()))
-        if primitive.multiple:
-            return [LinearTracer(self, v) for v in outputs]
-        return LinearTracer(self, outputs[0])
+        if not primitive.multiple:
+            out = Var(derived)
+            self.eqns.append(Eqn(primitive, inputs, (out,), params, user_source() if self.keeps_source else None))
+            return LinearTracer(self, out)
+        outputs = [Var(a) for a in derived]
+        self.eqns.append(Eqn(primitive, inputs, outputs, params, user_source() if self.keeps_source else None))
+        return [LinearTracer(self, v) for v in outputs]
 
     def var_of(self, x: Any) -> Var | None:
         """The variable of a linear value; None for a value that does not depend on the inputs."""
@@ -172,7 +183,7 @@ def replay(tape: Tape, tangents: Sequence[Any]) -> list[Any]:
     """Run a tape forwards: the tangents of its results, None for those that are zero."""
     env: dict[Var, Any] = dict(zip(tape.invars, tangents, strict=True))
     trace = current_trace()
-    with at_source(user_source()) as here:
+    with at_source() as here:
         for eqn in tape.eqns:
             here.move(eqn.source)
             result = trace.process(eqn.primitive, [env[x] if isinstance(x, Var) else x for x in eqn.inputs], eqn.params)
@@ -207,7 +218,7 @@ def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
     for var, ct in zip(tape.outs, cts, strict=True):
         if var is not None and ct is not None:
             give(var, ct, None)
-    with at_source(user_source(), backward=True) as here:
+    with at_source(backward=True) as here:
         for eqn in reversed(tape.eqns):
             primitive = eqn.primitive
             mask = None
