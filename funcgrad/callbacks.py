@@ -66,7 +66,10 @@ class _Call:
         args, kwargs = self.in_tree.unflatten(leaves)
         outs, found = tree.flatten(self.callback(*args, **kwargs))
         if found != self.out_tree:
-            raise OperandError(f"pure_callback: {self.__name__} returned {found}, but {self.out_tree} was promised")
+            raise OperandError(
+                f"pure_callback: {self.__name__} returned {tree.describe(found)}, but "
+                f"{tree.describe(self.out_tree)} was promised"
+            )
         arrays = [np.asarray(y) for y in outs]
         for y, aval in zip(arrays, self.avals or (), strict=bool(self.avals)):
             if y.shape != aval.shape or y.dtype != aval.dtype:

@@ -187,6 +187,17 @@ def keystr(path: KeyPath) -> str:
     return "".join(str(step) for step in path)
 
 
+def describe(treedef: TreeDef) -> str:
+    """A structure in words: as it would be written in Python, with a star for each leaf.
+
+    >>> describe(structure({"a": (1, 2)})), describe(structure(3)), describe(structure(None))
+    ("{'a': (*, *)}", 'a single value', 'None')
+    """
+    text = str(treedef).removeprefix("PyTreeSpec(").split(", namespace=")[0]
+    text = text.removesuffix(")") if text.count(")") > text.count("(") else text
+    return "a single value" if text == "*" else text
+
+
 def prefix_leaves(prefix: Any, treedef: TreeDef, what: str) -> list[Any]:
     """For each leaf of a tree of structure ``treedef``, the leaf of the tree prefix that stands above it.
 

@@ -710,7 +710,7 @@ LINALG = [
     over(p.lu, _lu, _SQUARE, dtypes=_FIELDS, function=lambda x: p.lu(x)[0]),
     over(p.qr, np.linalg.qr, a(4, 3), dtypes=_FIELDS, full=False),
     over(p.eigh, _of_eigenvalues(np.linalg.eigh, np), _SQUARE, dtypes=_REALS,
-         function=_of_eigenvalues(lambda x: p.eigh(x, vectors=True, safe=False), p)),
+         function=_of_eigenvalues(lambda x: p.eigh(x, lower=True, vectors=True, safe=False), p)),
     over(p.eig, lambda x: np.linalg.eigvals(x).astype(np.result_type(x, np.complex64)), _SQUARE, dtypes=_FIELDS,
          function=lambda x: p.eig(x, vectors=False, safe=False)[0]),
     over(p.svd, lambda x: (lambda u, s, v: [s, u @ v])(*np.linalg.svd(x, False)), a(4, 3), dtypes=_REALS,

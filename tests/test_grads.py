@@ -330,6 +330,18 @@ def test_scatter_at_repeated_indices(kind: str, zeros: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(jacobian, want)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 9])
+def test_products_of_any_number_of_updates_of_one_place(count: int) -> None:
+    u = np.random.default_rng(count).uniform(0.5, 2.0, count)
+
+    def f(u: Any) -> Any:
+        return primitives.scatter(np.full(2, 3.0), u, np.ones(count, np.int64), axes=(0,), kind="mul")[1]
+
+    close(fg.grad(f)(u), 3.0 * np.array(others(u)))
+    u[0] = 0.0
+    close(fg.grad(f)(u), 3.0 * np.array(others(u)))
+
+
 @pytest.mark.parametrize("kind", ["set", "add", "mul", "min", "max"])
 def test_scatter_of_rows_at_repeated_places_of_two_axes(kind: str) -> None:
     rng = np.random.default_rng(2)
@@ -429,6 +441,29 @@ def test_mixed_dtypes_give_each_argument_its_own() -> None:
     z = fg.grad(lambda x, z: fnp.sum(fnp.real(x * z)), argnums=(0, 1))(x, np.full(3, 1 + 1j, np.complex64))
     assert (z[0].dtype, z[1].dtype) == (np.float32, np.complex64)
     close(z[0], np.ones(3, np.float32))
+
+
+def test_operations_over_a_named_axis_differentiated_inside_the_vmap() -> None:
+    """Each row differentiates its own result, and what it sends to the others comes back to it: by definition of the
+    transpose it gets the derivative of the sum of all rows' results."""
+    x, w = np.array([0.5, 2.0, -1.0]), np.array([[1.0, 2.0, 3.0], [5.0, 7.0, 11.0], [13.0, 17.0, 19.0]])
+
+    def rows(f: Any) -> Any:
+        return fg.vmap(f, axis_name="row")
+
+    functions = [
+        lambda x, w: lax.psum(x**2, "row") * fnp.sum(w),
+        lambda x, w: lax.psum(x**2, "row") ** 2 * x,
+        lambda x, w: lax.pmax(x**2, "row") * w[0],
+        lambda x, w: fnp.sum(lax.all_gather(x**2, "row") * w),
+        lambda x, w: lax.pmean(fnp.sin(x), "row") * w[1] * lax.axis_index("row"),
+    ]
+    for f in functions:
+        want = fg.grad(lambda x, f=f: fnp.sum(rows(f)(x, w)))(x)
+        check_grads(lambda x, f=f: rows(f)(x, w), (x,), order=2, tol=1e-5)
+        close(rows(fg.grad(f))(x, w), want)
+        close(fg.jit(rows(fg.grad(f)))(x, w), want)
+        close(rows(fg.jit(fg.grad(f)))(x, w), want)
 
 
 def test_stop_gradient_is_a_constant() -> None:

@@ -187,7 +187,7 @@ def _density_of_gamma(a, x):
 def _beta_density(a, b, x, log_x, log_y):
     """x^a (1-x)^b / B(a, b), that is x (1-x) times the density, for flat a, b > 0 and 0 < x < 1."""
     p, q = np.maximum(a, 10.0), np.maximum(b, 10.0)
-    excess = x * q + p * np.expm1(log_y)
+    excess = x * q - p * np.exp(log_y)
     errors = stirling_error(p) + stirling_error(q) - stirling_error(p + q)
     exponent = p * log1p_minus(excess / p) + q * log1p_minus(-excess / q)
     both = np.sqrt(p / (2 * np.pi) * (q / (p + q))) * np.exp(exponent - errors)
@@ -263,9 +263,11 @@ def _beta_part(a, b, x, orders):
     if above.any():
         p, q, t = a[above], b[above], x[above]
         result[above] = total - _beta_tail(q, p, 1 - t, np.log1p(-t), np.log(t), orders[::-1])
-    edge = (a >= 0) & (b >= 0) & ~((a == 0) & (b == 0)) & ~inside & np.isfinite(a + b)
-    result = np.where(edge & ((x == 0) | ((b == 0) & (x > 0) & (x < 1))), 0.0, result)
-    return np.where(edge & ((x == 1) | ((a == 0) & (x > 0) & (x < 1))), total, result)
+    # All the mass is at 0 where a = 0 or b is infinite, at 1 where b = 0 or a is infinite.
+    at_zero, at_one = (a == 0) | np.isinf(b), (b == 0) | np.isinf(a)
+    edge = (a >= 0) & (b >= 0) & (x >= 0) & (x <= 1) & ~inside & ~(at_zero & at_one)
+    result = np.where(edge & ((x == 0) | (at_one & (x < 1))), 0.0, result)
+    return np.where(edge & ((x == 1) | (at_zero & (x > 0))), total, result)
 
 
 def betainc(a, b, x, *, orders=(0, 0)):

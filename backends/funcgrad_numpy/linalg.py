@@ -24,18 +24,20 @@ def triangular_solve(a, b, *, left, lower, transpose, conj, unit_diagonal):
     if transpose == left:
         a, lower = a.swapaxes(-1, -2), not lower
     rest = b if left else b.swapaxes(-1, -2)
-    n, block = a.shape[-1], 48
+    n, block = a.shape[-1], 64
+    kept = np.tri(min(n, block), k=-1 if unit_diagonal else 0, dtype=bool)
+    kept = kept if lower else kept.T
     x = np.empty(rest.shape, rest.dtype)
     starts = range(0, n, block)
     for start in starts if lower else reversed(starts):
-        rows, done = slice(start, start + block), slice(0, start) if lower else slice(start + block, n)
-        part = rest[..., rows, :]
-        if done.start < done.stop:
-            part = part - a[..., rows, done] @ x[..., done, :]
-        corner = np.tril(a[..., rows, rows]) if lower else np.triu(a[..., rows, rows])
+        stop = min(start + block, n)
+        rows, done = slice(start, stop), slice(0, start) if lower else slice(stop, n)
+        corner = np.where(kept[: stop - start, : stop - start], a[..., rows, rows], 0)
         if unit_diagonal:
-            place = np.arange(corner.shape[-1])
-            corner[..., place, place] = 1
+            corner += np.eye(stop - start, dtype=a.dtype)
+        part = rest[..., rows, :]
+        if n > block:
+            part = part - a[..., rows, done] @ x[..., done, :]
         x[..., rows, :] = np.linalg.solve(corner, part)
     return x if left else np.ascontiguousarray(x.swapaxes(-1, -2))
 
@@ -53,10 +55,19 @@ def det(a):
 
 
 def cofactor(a):
-    """The matrix of cofactors: with the factors of a singular value decomposition, det(u vh) conj(u) diag(q) conj(vh)."""
-    n = a.shape[-1]
-    if n == 0:
+    """The matrix of cofactors: det(a) a^-T where that is accurate.
+
+    Else, with the factors of a singular value decomposition, det(u vh) conj(u) diag(q) conj(vh), for singular a too.
+    """
+    if a.size == 0:
         return np.array(a)
+    try:
+        inverse = np.linalg.inv(a)
+        condition = np.linalg.norm(a, 1, (-2, -1)) * np.linalg.norm(inverse, 1, (-2, -1))
+        if np.all(condition < np.finfo(a.dtype).eps ** -0.25):
+            return np.linalg.det(a)[..., None, None] * inverse.swapaxes(-1, -2)
+    except np.linalg.LinAlgError:
+        pass
     u, s, vh = np.linalg.svd(a)
     others = np.ones_like(s)
     others[..., 1:] = np.cumprod(s[..., :-1], -1)

@@ -83,6 +83,10 @@ class FlatFunction:
         self.in_tree = in_tree
         self.out_tree: Any = None
 
+    @property
+    def __name__(self) -> str:
+        return function_name(self.fun)
+
     def __call__(self, *leaves: Any) -> list[Any]:
         args, kwargs = self.in_tree.unflatten(leaves)
         leaves_out, self.out_tree = tree.flatten(self.fun(*args, **kwargs))
@@ -151,11 +155,16 @@ def checked_leaves(what: str, leaves: Sequence[Any], paths: Callable[[], Sequenc
         if type(x) is np.ndarray and x.dtype.kind in "fiub":
             continue
         if not is_array_like(x):
-            name = f" {paths()[i]}" if paths else ""
+            name = _joined(paths()[i]) if paths else ""
             raise OperandTypeError(f"{what}{name} must be an array or a scalar, not {x!r} of type {type(x).__name__}")
         if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind not in "biufc" and x.dtype.name != "bfloat16":
-            name = f" {paths()[i]}" if paths else ""
+            name = _joined(paths()[i]) if paths else ""
             raise OperandTypeError(f"{what}{name} has the dtype {x.dtype}, which is not a number")
+
+
+def _joined(path: str) -> str:
+    """A key path after words: what starts with a name stands apart."""
+    return path if path[:1] in ("", "[", ".") else f" {path}"
 
 
 def owned(outs: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:

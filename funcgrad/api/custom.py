@@ -44,6 +44,12 @@ class _Custom(Transformed):
     def _parts(self) -> dict[str, Any]:
         return {"fun": self.fun, "nondiff_argnums": self.nondiff_argnums}
 
+    def __reduce__(self) -> Any:
+        found = super().__reduce__()
+        if isinstance(found, str):
+            return found
+        return *found, {name: getattr(self, name) for name in ("_jvp", "_fwd", "_bwd", "_vmap")}
+
     def def_vmap(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Define the batching rule: ``rule(axis_size, in_batched, *args) -> (result, out_batched)``.
 
@@ -206,7 +212,10 @@ class _FlatJVP:
         outs, out_tree = tree.flatten(answer[0])
         touts, t_tree = tree.flatten(answer[1])
         if out_tree != t_tree:
-            raise TreeError(f"the jvp rule of {self.name} returned a value {out_tree} with a tangent {t_tree}")
+            raise TreeError(
+                f"the jvp rule of {self.name} returned a value {tree.describe(out_tree)} with a tangent "
+                f"{tree.describe(t_tree)}; they must be of one structure"
+            )
         if self.flat.out_tree is None:
             self.flat.out_tree = out_tree
         checked: list[Any] = []
@@ -254,7 +263,10 @@ class _FlatForward:
         if self.flat.out_tree is None:
             self.flat.out_tree = out_tree
         elif out_tree != self.flat.out_tree:
-            raise TreeError(f"the forward pass of {self.name} returned {out_tree}, the function {self.flat.out_tree}")
+            raise TreeError(
+                f"the forward pass of {self.name} returned the value {tree.describe(out_tree)}, but the function returns "
+                f"{tree.describe(self.flat.out_tree)}"
+            )
         self.out_avals = [aval_of(y) for y in outs]
         residuals, self.residual_tree = tree.flatten(answer[1])
         checked_leaves(f"the forward pass of {self.name}: the residual", residuals)
@@ -287,29 +299,29 @@ class _FlatBackward:
                 f"but returned {count}; for a single argument write `return (ct,)`"
             )
         out: list[Any] = []
-        for given, part in zip(answer, like, strict=True):
-            places = tree.leaves(part)
+        for number, (given, part) in enumerate(zip(answer, like, strict=True)):
+            # None is a zero cotangent wherever a leaf may be.
+            places, wanted = tree.flatten(part, lambda x: x is None)
             if given is None:
-                out += [None] * len(places)
+                out += [None for i in places if i is not None]
                 continue
-            found = tree.flatten(given, lambda x: x is None)
-            if tree.structure(part) != found[1] and len(found[0]) != len(places):
+            found, structure = tree.flatten(given, lambda x: x is None)
+            if structure != wanted:
                 raise TreeError(
-                    f"the backward pass of {self.name} returned a cotangent {found[1]} for an argument "
-                    f"{tree.structure(part)}"
+                    f"the backward pass of {self.name} returned as cotangent number {number} {tree.describe(structure)} for an "
+                    f"argument {tree.describe(wanted)}"
                 )
-            for c, i in zip(found[0], places, strict=True):
-                out.append(self._checked(c, self.avals[i]))
+            out += [self._checked(c, self.avals[i], number) for c, i in zip(found, places, strict=True) if i is not None]
         return out
 
-    def _checked(self, c: Any, aval: Aval) -> Any:
+    def _checked(self, c: Any, aval: Aval, number: int) -> Any:
         if c is None or not is_inexact(aval.dtype):
             return None
         b = aval_of(c)
         if b.shape != aval.shape:
             raise OperandError(
-                f"the backward pass of {self.name} returned a cotangent {b} for an argument {aval}{_transposed(aval, b)}; "
-                f"they must be of one type"
+                f"the backward pass of {self.name} returned as cotangent number {number} {b} for an argument "
+                f"{aval}{_transposed(aval, b)}; they must be of one type"
             )
         return typed(c) if b.dtype == aval.dtype else convert(typed(c), dtype=aval.dtype)
 
@@ -357,13 +369,7 @@ class checkpoint(Transformed):
         self.static_argnums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
     def _parts(self) -> dict[str, Any]:
-        return {"fun": self.fun}
-
-    def __reduce__(self) -> Any:
-        found = super().__reduce__()
-        if isinstance(found, str):
-            return found
-        return _make_checkpoint, (self.fun, self.prevent_cse, self.policy, self.static_argnums)
+        return {name: getattr(self, name) for name in ("fun", "prevent_cse", "policy", "static_argnums")}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = function_name(self.fun)
@@ -381,10 +387,6 @@ class checkpoint(Transformed):
         operands = [*consts, *[typed(x) for x in leaves]]
         outs = _checkpoint.checkpoint(*operands, jaxpr=jaxpr, policy=self.policy, prevent_cse=self.prevent_cse)
         return flat.out_tree.unflatten(outs)
-
-
-def _make_checkpoint(fun: Any, prevent_cse: bool, policy: Any, static_argnums: tuple[int, ...]) -> checkpoint:
-    return checkpoint(fun, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
 
 
 remat = checkpoint

@@ -172,6 +172,7 @@ class value_and_grad(Transformed):
                 return [value, *rest]
             return [answer]
 
+        flat.__name__ = function_name(self.fun)
         with quiet():
             outs, tape = reverse.linearize(flat, leaves, live)
             value = outs[0]
@@ -215,7 +216,7 @@ def _check_scalar(what: str, value: Any, holomorphic: bool) -> None:
     try:
         aval = aval_of(value)
     except TypeError:
-        kind = tree.structure(value)
+        kind = tree.describe(tree.structure(value))
         raise TransformError(
             f"{what} needs a function that returns a scalar, but it returned {kind}; for (value, aux) use has_aux=True"
         ) from None
@@ -237,7 +238,9 @@ def _checked(what: str, given: Any, treedef: tree.TreeDef, avals: Sequence[Aval]
     """The leaves of tangents or cotangents, which must be like the values they belong to; None where there is none."""
     leaves, structure = tree.flatten(given)
     if structure != treedef:
-        raise TreeError(f"{what} must have the tree structure of {like}, {treedef}, but has {structure}")
+        raise TreeError(
+            f"{what} must have the tree structure of {like}, {tree.describe(treedef)}, but has {tree.describe(structure)}"
+        )
     out: list[Any] = []
     for i, (x, aval) in enumerate(zip(leaves, avals, strict=True)):
         if not is_inexact(aval.dtype):
@@ -282,7 +285,8 @@ def jvp(
             raise TransformError(f"jvp takes the {name} as a tuple, one for each argument, not {type(given).__name__}")
     leaves, in_tree = tree.flatten((tuple(primals), {}))
     checked_leaves("jvp: a primal", leaves)
-    ts = _checked("jvp: tangents", (tuple(tangents), {}), in_tree, [aval_of(x) for x in leaves], "primals")
+    like = tree.structure(tuple(primals))
+    ts = _checked("jvp: tangents", tuple(tangents), like, [aval_of(x) for x in leaves], "primals")
     flat, aux = _with_aux(FlatFunction(fun, in_tree), has_aux, "jvp")
     with quiet():
         outs, touts = forward.jvp(flat, leaves, ts)
@@ -316,6 +320,7 @@ def _with_aux(flat: FlatFunction, has_aux: bool, what: str) -> tuple[Callable[..
         found[:] = [len(outs), out_tree.unflatten, aux_tree.unflatten]
         return [*outs, *more]
 
+    split.__name__ = flat.__name__
     return split, lambda: found
 
 
@@ -379,6 +384,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     """
     leaves, in_tree = tree.flatten((primals, {}))
     checked_leaves("linearize: an argument", leaves)
+    like = tree.structure(primals)
     avals = [aval_of(x) for x in leaves]
     live = [is_inexact(a.dtype) for a in avals]
     flat, aux = _with_aux(FlatFunction(fun, in_tree), has_aux, "linearize")
@@ -388,7 +394,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     tape = tape._replace(outs=tape.outs[:n])
 
     def f_jvp(*tangents: Any) -> Any:
-        ts = _checked("the linearized function: tangents", (tangents, {}), in_tree, avals, "the arguments")
+        ts = _checked("the linearized function: tangents", tangents, like, avals, "the arguments")
         with quiet():
             touts = reverse.replay(tape, [t for t, is_live in zip(ts, live, strict=True) if is_live])
             answers = [_tangent(t, y) for t, y in zip(touts, outs[:n], strict=True)]

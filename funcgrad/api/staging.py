@@ -400,6 +400,7 @@ class jit(Transformed):
             checked_leaves(f"jit: the result of {function_name(self.fun)}", outs, lambda: leaf_paths(flat.out_tree, outs))
             return outs
 
+        checked_leaves("jit: the argument", [leaves[i] for i in dynamic], lambda: [paths[i] for i in dynamic])
         avals = [aval_of(leaves[i]) for i in dynamic]
         with quiet():
             jaxpr = stage(of_arrays, avals, function_name(self.fun), [paths[i] for i in dynamic])

@@ -47,9 +47,10 @@ __all__ = [
 
 
 class Trace:
-    """An interpretation of primitives. ``parent`` is the trace its own work runs in."""
+    """An interpretation of primitives. ``parent`` is the trace its own work runs in, ``name`` that of the function."""
 
     parent: Trace | None = None
+    name: str = ""
     ended = False
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -130,19 +131,22 @@ class Primitive:
         return _state.trace.process(self, args, params)
 
     def type(self, *avals: Aval, **params: Any) -> Any:
-        self._missing("type", "a static type")
+        self._missing("type", "it cannot be traced: its static type is unknown")
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
-        self._missing("jvp", "a derivative")
+        self._missing("jvp", "it cannot be differentiated")
 
     def linearize(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         return self.jvp(primals, tangents, **params)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
-        self._missing("transpose", "a transpose: it is not linear in the operand")
+        raise MissingRuleError(
+            f"{self.name} is not linear in its operand, so it has no transpose; linear_transpose and the tangents of custom "
+            f"rules take linear functions only (a linear primitive defines `transpose` in its class {type(self).__name__})"
+        )
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:
-        self._missing("batch", "a batching rule")
+        self._missing("batch", "it cannot be mapped by vmap")
 
     expand: Callable[..., Any] | None = None
 
@@ -150,7 +154,7 @@ class Primitive:
         return None
 
     def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
-        self._missing("split", "a linear part apart from what is constant")
+        self._missing("split", "its linear results cannot be told from the others")
 
     def stage(self, args: Sequence[Any], params: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """The operands and parameters with which the primitive is written into a jaxpr."""
@@ -160,11 +164,10 @@ class Primitive:
         """The names of mapped axes that an application speaks of."""
         return ()
 
-    def _missing(self, method: str, what: str) -> NoReturn:
+    def _missing(self, method: str, why: str) -> NoReturn:
         raise MissingRuleError(
-            f"the primitive {self.name!r} has no {method} rule, so it has not {what}; "
-            f"define `{method}` in the class {type(self).__name__}, or wrap the function that uses it in "
-            f"custom_jvp or custom_vjp"
+            f"the primitive {self.name!r} has no {method} rule, so {why}; define `{method}` in the class "
+            f"{type(self).__name__}, or wrap the function that uses it in custom_jvp or custom_vjp"
         )
 
     def __repr__(self) -> str:
@@ -210,17 +213,23 @@ class Tracer:
 
     def concrete(self, use: str) -> Any:
         """The concrete value, where there is one; else raises ConcretizationError that says what ``use`` was."""
-        raise ConcretizationError(f"{use} needs a concrete value; {self.describe()}")
+        raise ConcretizationError(f"{use} needs a concrete value; {self.describe()}; {self.advice()}")
 
     def describe(self) -> str:
         """What the tracer stands for, for error messages."""
         return f"this is a traced value of type {self.aval}"
 
+    def advice(self) -> str:
+        """What to write instead of what needs a concrete value."""
+        return "use fnp.where or lax.cond to choose, lax.fori_loop or lax.while_loop to repeat"
+
     def leak_message(self) -> str:
         """What to say when the tracer is used after its trace ended."""
+        name = self._trace.name
         return (
-            f"a traced value of type {self.aval} was used after the transformation that made it had ended; "
-            f"return it from the transformed function instead of keeping it in a global, an attribute or a list"
+            f"a traced value of type {self.aval} was used after the transformation {f'of {name!r} ' if name else ''}that "
+            f"made it had ended; return it from {repr(name) if name else 'the transformed function'} instead of keeping it "
+            f"in a global, an attribute or a list"
         )
 
     def __bool__(self) -> bool:
@@ -293,17 +302,22 @@ class EvalTrace(Trace):
                 break
         op = backend.ops.get(primitive.name)
         if op is not None:
-            result = op(*args, **params)
             if config.debug_nans:
+                with np.errstate(all="ignore"):
+                    result = op(*args, **params)
                 check_finite(primitive, args, params, result)
-            return result
+                return result
+            return op(*args, **params)
         # Other traces come here without making this one the current one, which matters from here on only.
         with set_trace(self):
             if primitive.control and not config.debug_nans and type(backend).compile is not Backend.compile:
                 return _program(backend, primitive, args, params)(*args)
             if primitive.expand is not None:
                 return primitive.expand(*args, **params)
-        raise BackendError(f"the back end {backend.name!r} has no {primitive.name!r}")
+        raise BackendError(
+            f"the back end {backend.name!r} cannot evaluate {primitive.name!r}; add it to the back end's table `ops`, or define "
+            f"`expand` in the class {type(primitive).__name__}"
+        )
 
 
 def _program(
@@ -400,7 +414,10 @@ class StageTracer(Tracer):
         return self._var.aval.shape
 
     def describe(self) -> str:
-        return self._trace.describe(self._var)
+        return self._trace.describe(self._var)[0]
+
+    def advice(self) -> str:
+        return self._trace.describe(self._var)[1]
 
     def leak_message(self) -> str:
         made = self._trace.made_at(self._var)
@@ -471,8 +488,8 @@ class StageTrace(Trace):
         self.ended = True
         return Jaxpr(self.invars, self.eqns, atoms, constvars, consts, self.name)
 
-    def describe(self, var: Var) -> str:
-        """Which arguments of the traced function a variable depends on, in words."""
+    def describe(self, var: Var) -> tuple[str, str]:
+        """Which arguments of the traced function a variable depends on, in words; and what to do about it."""
         needed: set[Var] = {var}
         for eqn in reversed(self.eqns):
             if not needed.isdisjoint(eqn.outputs):
@@ -483,10 +500,8 @@ class StageTrace(Trace):
         if blamed:
             few = ", ".join(blamed[:5]) + (", ..." if len(blamed) > 5 else "")
             text += f", and it depends on the value of the argument{'s' if len(blamed) > 1 else ''} {few}"
-        return text + (
-            "; use fnp.where or lax.cond to choose, lax.fori_loop or lax.while_loop to repeat, "
-            "or name the argument in static_argnums or static_argnames of jit"
-        )
+        advice = "use fnp.where or lax.cond to choose, lax.fori_loop or lax.while_loop to repeat"
+        return text, advice + (", or name the argument in static_argnums or static_argnames of jit" if blamed else "")
 
     def made_at(self, var: Var) -> Source | None:
         """The line at which a variable was made."""

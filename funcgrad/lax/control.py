@@ -104,7 +104,10 @@ def _conditional(what: str, index: Any, funs: list[Callable[..., Any]], operands
     names = ["false_fun", "true_fun"] if what == "cond" else [f"branch {i}" for i in range(len(funs))]
     for name, t in zip(names[1:], trees[1:], strict=True):
         if t != trees[0]:
-            raise TreeError(f"{what}: {names[0]} returns {trees[0]}, but {name} returns {t}")
+            raise TreeError(
+                f"{what}: all branches must return the same tree, but {names[0]} returns {tree.describe(trees[0])}, and {name} "
+                f"{tree.describe(t)}"
+            )
     jaxprs = _agreeing(what, [j for j, *_ in made], names, trees[0])
     shared, consts = conditional.share_consts(jaxprs)
     outs = conditional.cond(index, *consts, *[typed(x) for x in leaves], branches=shared)
@@ -160,8 +163,8 @@ def _carry(what: str, fun: Callable[..., Any], init: Any, body: Callable[[Any], 
         jaxpr, out_tree, n = body(treedef.unflatten([aval_of(x) for x in leaves]))
         if out_tree != treedef:
             raise TreeError(
-                f"{what}: {function_name(fun)} must return a carry with the structure of the initial one, {treedef}, but "
-                f"returned {out_tree}"
+                f"{what}: {function_name(fun)} must return a carry with the structure of the initial one, "
+                f"{tree.describe(treedef)}, but returned {tree.describe(out_tree)}"
             )
         grown = False
         for i, (x, path) in enumerate(zip(leaves, paths, strict=True)):
@@ -214,7 +217,7 @@ def scan(
             raise OperandError(f"scan: {path} has rank 0, and so no leading axis to loop over")
     lengths = {s[0] for s in sizes.values()}
     if isinstance(length, Tracer):
-        raise ConcretizationError(f"scan: length must be a Python integer; {length.describe()}")
+        raise ConcretizationError(f"scan: length must be a Python integer; {length.describe()}; name the argument in static_argnums of jit")
     if length is not None:
         lengths.add(int(length))
     if not lengths:
@@ -234,7 +237,7 @@ def scan(
         def flat(*args: Any) -> list[Any]:
             answer = f(c_tree.unflatten(args[: len(c_avals)]), xs_tree.unflatten(args[len(c_avals) :]))
             if not isinstance(answer, tuple) or len(answer) != 2:
-                raise TreeError(f"scan: {function_name(f)} must return a pair (carry, y), not {tree.structure(answer)}")
+                raise TreeError(f"scan: {function_name(f)} must return a pair (carry, y), not {tree.describe(tree.structure(answer))}")
             c, out_tree = tree.flatten(answer[0])
             ys, ys_tree = tree.flatten(answer[1])
             checked_leaves(f"scan: the result of {function_name(f)}", [*c, *ys])

@@ -84,7 +84,9 @@ def stacked(name: str, a: Any, b: Any) -> tuple[Any, Any]:
     try:
         stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
-        raise OperandError(f"{name}: the stacks of the shapes {a.shape} and {b.shape} do not broadcast together") from None
+        raise OperandError(
+            f"{name}: the stacks of the shapes {a.shape} and {b.shape} do not broadcast together"
+        ) from None
     pairs = [(x, (*stack, *x.shape[-2:])) for x in (a, b)]
     first, second = (x if x.shape == shape else expand_to(x, shape) for x, shape in pairs)
     return first, second
@@ -314,8 +316,8 @@ def svd(
 
     ``safe``: singular vectors have no derivative where singular values coincide (or one is zero, for a matrix that is
     not square). With ``safe`` the terms of such pairs are zero, which is exact for functions that depend neither on the
-    choice of the vectors nor differently on the values that coincide; without it they raise LinAlgError. Derivatives:
-    Townsend (2016), with the phases that LAPACK has left free not turning.
+    choice of the vectors nor, for any one choice, differently on the values that coincide; without it they raise
+    LinAlgError. Derivatives: Townsend (2016), with the phases that LAPACK has left free not turning.
 
     >>> svd(np.diag([1.0, 2.0]), compute_uv=False)
     array([2., 1.])
@@ -346,8 +348,10 @@ def eigh(a: Any, UPLO: str = "L", *, safe: bool = True) -> Any:
     """The eigenvalues, ascending, and eigenvectors of Hermitian matrices, as :func:`numpy.linalg.eigh`.
 
     ``safe``: eigenvectors have no derivative where eigenvalues coincide. With ``safe`` the terms of such pairs are zero,
-    which is exact for functions that depend neither on the choice of the basis of an eigenspace nor differently on the
-    eigenvalues that coincide; without it they raise LinAlgError. Derivatives: Giles (2008, 3.1).
+    which is exact for functions that depend neither on the choice of the basis of an eigenspace nor, for any one basis,
+    differently on the eigenvalues that coincide: projectors on the space, sums over it. It is not for a function of the
+    matrix written as ``(v * f(w)) @ v.T``: where eigenvalues coincide take ``scipy.linalg.expm`` or ``sqrtm`` instead, or
+    ``safe=False``, which raises LinAlgError there. Derivatives: Giles (2008, 3.1).
 
     >>> eigh(np.array([[2.0, 1.0], [1.0, 2.0]])).eigenvalues
     array([1., 3.])

@@ -34,6 +34,11 @@ def _largest(x: Any, k: int, axis: int) -> Any:
     return lax.slice_in_dim(fnp.argsort(-x, axis=axis, stable=True), 0, k, axis=axis)
 
 
+def _shaped(x: Any, shape: tuple[int, ...]) -> Any:
+    """``x`` reshaped; NumPy's scalar, not its array of rank 0, where the shape is ()."""
+    return fnp.reshape(x, shape) if shape else fnp.reshape(x, (1,))[0]
+
+
 def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None, replace: bool = True) -> Any:
     """Indices along ``axis`` (int64), drawn with probabilities proportional to exp(logits).
 
@@ -69,7 +74,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None, replac
         raise OperandError(f"categorical: {draws} draws without replacement from {dims[axis]} categories")
     wide = fnp.broadcast_to(logits, (*own[:axis], dims[axis], *own[axis:]))
     order = _largest(wide + gumbel(key, np.shape(wide), dtype), draws, axis)
-    return fnp.reshape(fnp.moveaxis(order, axis, 0), shape)
+    return _shaped(fnp.moveaxis(order, axis, 0), shape)
 
 
 def _sorted_order(key: Any, shape: tuple[int, ...], axis: int) -> Any:
@@ -156,7 +161,7 @@ def choice(key: Any, a: Any, shape: Any = (), replace: bool = True, p: Any = Non
     elif replace:
         indices = randint(key, shape, 0, n)
     else:
-        indices = fnp.reshape(lax.slice_in_dim(_sorted_order(key, (n,), 0), 0, draws), shape)
+        indices = _shaped(lax.slice_in_dim(_sorted_order(key, (n,), 0), 0, draws), shape)
     return fnp.take(a, indices, axis=axis) if dims else indices
 
 
@@ -177,4 +182,4 @@ def _weighted(key: Any, n: int, shape: tuple[int, ...], replace: bool, p: Any) -
         level = total[-1] * (1 - fractions(key, shape, dtype))
         return fnp.searchsorted(total, level)
     logits = fnp.where(p > 0, fnp.log(fnp.where(p > 0, p, 1)), dtype.type(-np.inf))
-    return fnp.reshape(_largest(logits + gumbel(key, (n,), dtype), draws, 0), shape)
+    return _shaped(_largest(logits + gumbel(key, (n,), dtype), draws, 0), shape)

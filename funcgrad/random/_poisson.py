@@ -35,7 +35,7 @@ def _log_factorial(k: Any) -> Any:
         product = product * (k + i)
     y = k + 8
     z = 1 / (y * y)
-    series = (((-1 / 1680 * z + 1 / 1260) * z - 1 / 360) * z + 1 / 12) / y
+    series = ((((1 / 1188 * z - 1 / 1680) * z + 1 / 1260) * z - 1 / 360) * z + 1 / 12) / y
     return (y - 0.5) * fnp.log(y) - y + 0.5 * math.log(2 * math.pi) + series - fnp.log(product)
 
 

@@ -66,8 +66,8 @@ def _bound(what: str, x: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
         values = np.asarray(x)
         if values.size and not (info.min <= int(values.min()) and int(values.max()) <= info.max + (what == "maxval")):
             raise OperandError(f"randint: {what} does not fit into {dtype.name}: {x!r}; give a wider dtype")
-        beyond = values > info.max
-        clipped = np.minimum(values, info.max)
+        limit = values.dtype.type(min(info.max, np.iinfo(values.dtype).max))
+        beyond, clipped = values > limit, np.minimum(values, limit)
     return tuple(fnp.atleast_1d(part) for part in (fnp.astype(clipped, dtype), beyond))
 
 

@@ -54,9 +54,7 @@ def _column(x: Any, vector: bool) -> Any:
     return fnp.squeeze(x, -1) if vector else x
 
 
-def solve_triangular(
-    a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False
-) -> Any:
+def solve_triangular(a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False) -> Any:
     """x with ``op(a) @ x = b`` for a triangular a, as ``scipy.linalg.solve_triangular``.
 
     ``trans``: op is nothing (0, "N"), the transpose (1, "T") or the conjugate transpose (2, "C"). The triangle that
@@ -65,7 +63,7 @@ def solve_triangular(
     >>> solve_triangular(np.array([[2.0, 0.0], [1.0, 4.0]]), np.array([2.0, 9.0]), lower=True)
     array([1., 2.])
     """
-    kind = {0: "N", 1: "T", 2: "C"}.get(trans, trans)  # type: ignore[call-overload]
+    kind = {0: "N", 1: "T", 2: "C"}.get(trans, trans)
     if kind not in ("N", "T", "C"):
         raise OperandError(f"solve_triangular: trans is one of 0, 1, 2, 'N', 'T' and 'C', not {trans!r}")
     a, b, vector = _sides("solve_triangular", a, b)

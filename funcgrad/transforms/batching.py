@@ -53,8 +53,7 @@ class BatchTracer(Tracer):
 
     def describe(self) -> str:
         return (
-            f"this is a traced value of type {self.aval} inside vmap, where it stands for a value a row; "
-            f"use fnp.where or lax.cond to choose, and lax.while_loop to repeat"
+            f"this is a traced value of type {self.aval} inside vmap, where it stands for a different value in each row"
         )
 
 
@@ -99,6 +98,7 @@ class BatchTrace(Trace):
 def batch(fun: Flat, axis: Axis, args: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[bool]]:
     """The results of a flat function for all rows, the mapped axis first, and which of them are mapped."""
     trace = BatchTrace(current_trace(), axis)
+    trace.name = getattr(fun, "__name__", "")
     inputs = [BatchTracer(trace, x) if b else x for x, b in zip(args, batched, strict=True)]
     try:
         with set_trace(trace):

@@ -93,6 +93,9 @@ class JVPTracer(Tracer):
             return self.primal.describe()
         return f"this is a value of type {self.aval} that is being differentiated"
 
+    def advice(self) -> str:
+        return self.primal.advice() if isinstance(self.primal, Tracer) else super().advice()
+
     def __repr__(self) -> str:
         return f"JVPTracer<{self.aval}>({self.primal!r})"
 
@@ -146,6 +149,7 @@ class JVPTrace(Trace):
 def jvp(fun: Flat, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """The results of a flat function and their tangents (None is zero), for tangents that may be None."""
     trace = JVPTrace(current_trace())
+    trace.name = getattr(fun, "__name__", "")
     inputs = [p if t is None else JVPTracer(trace, p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
         with set_trace(trace):
