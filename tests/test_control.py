@@ -6,7 +6,6 @@ transformations other tests check.
 
 import functools
 import io
-import operator
 from contextlib import redirect_stdout
 
 import numpy as np
@@ -62,13 +61,19 @@ def agree(f, plain, *args, reverse=True, tol=1e-10):
             close(outer(fg.grad(push(first(g))))(x), fg.grad(push(first(h)))(x), what="grad of jvp")
             twice = lambda k: fg.grad(lambda v: fg.jvp(k, (v, *rest), (v, *[zero(r) for r in rest]))[1])
             close(outer(twice(g))(x), twice(h)(x), what="grad of jvp, all arguments")
-            close(outer(fg.vmap(fg.grad(g), in_axes))(rows, *rest), fg.vmap(fg.grad(h), in_axes)(rows, *rest), what="vmap grad")
+            close(
+                outer(fg.vmap(fg.grad(g), in_axes))(rows, *rest),
+                fg.vmap(fg.grad(h), in_axes)(rows, *rest),
+                what="vmap grad",
+            )
             hessian = lambda k: fg.grad(lambda v: total(fg.grad(k))(v, *rest))
             close(outer(hessian(g))(x), hessian(h)(x), what="grad of grad")
 
 
 def zero(x):
-    return fg.tree.map(lambda v: np.zeros_like(v) if np.asarray(v).dtype.kind == "f" else np.zeros(np.shape(v), fg.float0), x)
+    return fg.tree.map(
+        lambda v: np.zeros_like(v) if np.asarray(v).dtype.kind == "f" else np.zeros(np.shape(v), fg.float0), x
+    )
 
 
 def loop(f, carry, xs, length=None, reverse=False):
@@ -269,7 +274,12 @@ def test_scan_runs_its_body_in_order():
     lax.scan(lambda c, x: (fg.debug.callback(lambda v: seen.append(float(v)), x), (c, None))[1], 0.0, np.arange(3.0))
     assert seen == [0.0, 1.0, 2.0]
     seen.clear()
-    lax.scan(lambda c, x: (fg.debug.callback(lambda v: seen.append(float(v)), x), (c, None))[1], 0.0, np.arange(3.0), reverse=True)
+    lax.scan(
+        lambda c, x: (fg.debug.callback(lambda v: seen.append(float(v)), x), (c, None))[1],
+        0.0,
+        np.arange(3.0),
+        reverse=True,
+    )
     assert seen == [2.0, 1.0, 0.0]
 
 
@@ -561,7 +571,9 @@ def test_pure_callback_under_jit_and_vmap_and_loops():
     for outer in (lambda k: k, fg.jit):
         np.testing.assert_allclose(outer(f)(V), np.sin(V))
         np.testing.assert_allclose(outer(fg.vmap(f))(X), np.sin(X))
-        np.testing.assert_allclose(outer(lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0])(V), np.sin(np.sin(V)))
+        np.testing.assert_allclose(
+            outer(lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0])(V), np.sin(np.sin(V))
+        )
         np.testing.assert_allclose(outer(lambda x: lax.cond(True, f, lambda v: v, x))(V), np.sin(V))
         np.testing.assert_allclose(outer(fg.checkpoint(f))(V), np.sin(V))
 
@@ -696,7 +708,7 @@ def test_a_body_is_traced_a_bounded_number_of_times():
 def test_a_constant_of_a_loop_is_not_stacked():
     """The weights are a residual of every step, but one array."""
     jaxpr = fg.make_jaxpr(fg.grad(lambda w: fnp.sum(lax.scan(lambda c, x: (w @ fnp.tanh(c + x), None), V, X)[0])))(W)
-    (forward, backward) = [e for e in jaxpr.eqns if e.primitive.name == "scan"]
+    _, backward = [e for e in jaxpr.eqns if e.primitive.name == "scan"]
     shapes = [a.aval.shape for a in backward.inputs]
     assert (4, 3, 3) not in shapes
-    assert functools.reduce(operator.add, [s == (3, 3) for s in shapes]) >= 1
+    assert (3, 3) in shapes

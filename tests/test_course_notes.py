@@ -1,5 +1,7 @@
 """The worked examples of the course notes, with their numbers (shared/course-notes.md, section 1.3)."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -153,7 +155,7 @@ def test_two_layers_by_hand():
 def test_many_layers_by_hand(layers, outer):
     rng = np.random.default_rng(layers)
     sizes = rng.integers(2, 6, layers + 1)
-    weights = [rng.standard_normal((a, b)) for a, b in zip(sizes[:-1], sizes[1:])]
+    weights = [rng.standard_normal((a, b)) for a, b in itertools.pairwise(sizes)]
     x = rng.standard_normal((5, sizes[0]))
 
     def loss(ws):

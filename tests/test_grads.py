@@ -222,6 +222,17 @@ def test_a_branch_not_taken_gives_no_nan_in_arrays() -> None:
         assert_gradient(f, (x,), [0.0, 0.0, 0.75])
 
 
+def test_a_value_of_several_branches_gives_no_nan() -> None:
+    """Where a value stands in two branches, its cotangent is zero for sure where neither was chosen."""
+
+    def f(x: Any) -> Any:
+        s = fnp.sqrt(x)
+        return fnp.sum(fnp.where(x > 1, 2 * s, fnp.where(x > 0, s, 0.0)))
+
+    with np.errstate(all="ignore"):
+        assert_gradient(f, (np.array([-1.0, 0.0, 0.25, 4.0]),), [0.0, 0.0, 1.0, 0.5])
+
+
 def test_a_branch_not_taken_gives_no_nan_by_a_scalar_predicate() -> None:
     """A normalised vector: the predicate is the norm's, the branch a vector, by itself and in rows."""
 

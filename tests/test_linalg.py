@@ -668,3 +668,29 @@ def test_structured_matrices():
     assert_same(staged(sla.toeplitz, c), scipy.toeplitz(c))
     check_grads(sla.toeplitz, (normal(3), normal(4)), order=2)
     check_grads(sla.block_diag, (normal(2, 3), normal(2)), order=2)
+
+
+def test_a_stand_alone_module():
+    def f(a, b):
+        l = la.cholesky(a)
+        return (
+            la.solve(a, b),
+            la.slogdet(a)[1],
+            prim.triangular_solve(l, b[:, None], **LOWER),
+            la.eigh(a, safe=False)[0],
+        )
+
+    LOWER = dict(left=True, lower=True, transpose=False, conj=False, unit_diagonal=False)
+    args = positive(n=3), normal(3)
+    space = {}
+    exec(fg.to_source(f, *args), space)
+    for got, want in zip(space["f"](*args), f(*args), strict=True):
+        np.testing.assert_allclose(got, want)
+
+
+def test_coinciding_values_under_vmap_raise_as_well():
+    stack = np.stack([np.diag([1.0, 2.0]), np.eye(2)])
+    f = fg.vmap(fg.grad(lambda x: fnp.sum(la.eigh(x, safe=False).eigenvectors)))
+    with pytest.raises(np.linalg.LinAlgError, match="safe=True"):
+        f(stack)
+    assert np.isfinite(f(stack[:1])).all()

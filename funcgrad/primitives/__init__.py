@@ -10,6 +10,7 @@ from . import (
     indexing,
     linalg,
     reduction,
+    special,
     spectral,
     structure,
 )
@@ -22,8 +23,8 @@ from .fft import *
 from .indexing import *
 from .linalg import *
 from .reduction import *
-from .spectral import *
 from .special import *
+from .spectral import *
 from .structure import *
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
     *indexing.__all__,
     *linalg.__all__,
     *reduction.__all__,
-    *spectral.__all__,
     *special.__all__,
+    *spectral.__all__,
     *structure.__all__,
 ]

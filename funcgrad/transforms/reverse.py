@@ -12,7 +12,7 @@ one; :func:`transpose_jaxpr` transposes it in its linear inputs.
 may be infinite (``where(x > 0, sqrt(x), 0)`` at 0), and 0 * inf is NaN. So the cotangent of a branch of ``select``
 travels with its predicate as a mask, and after every product with a residual the masked elements are set to zero again.
 The mask follows elementwise operations, rearrangements and broadcasts, that of a scalar predicate every operation,
-until cotangents with different masks are added.
+until a cotangent without a mask is added.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ..core.trace import (
     stage,
 )
 from ..core.types import Aval, aval_of, is_inexact, shape_of
-from ..primitives import add, and_, not_, reduce_or, reshape, select
+from ..primitives import add, and_, not_, or_, reduce_or, reshape, select
 from .forward import JVPTrace, JVPTracer, instantiate, zeros
 
 __all__ = [
@@ -212,8 +212,10 @@ def backward(tape: Tape, cts: Sequence[Any]) -> list[Any]:
                 masks[var] = mask
         else:
             sums[var] = add(sums[var], ct)
-            if masks and masks.get(var) is not mask:
-                masks.pop(var, None)
+            before = masks.pop(var, None) if masks else None
+            if before is not None and mask is not None and shape_of(before) == shape_of(mask):
+                # The sum is zero for sure where both are.
+                masks[var] = mask if before is mask else or_(before, mask)
 
     ct: Any
     for var, ct in zip(tape.outs, cts, strict=True):
