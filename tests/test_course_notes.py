@@ -9,13 +9,6 @@ import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad.optim import adam, sgd
 
-
-@pytest.fixture(autouse=True)
-def check_ir():
-    with fg.config(check_ir=True):
-        yield
-
-
 # The running example: y = ln x1 + x1 x2 - sin x2 at (2, 5) --------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import itertools
 import pickle
 import random
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,13 +23,6 @@ from funcgrad import lax
 from funcgrad.errors import LeakedTracerError
 from funcgrad.extend import aval_of, check, eval_jaxpr
 from funcgrad.testing import assert_close, check_grads, check_jvp, check_vjp
-
-
-@pytest.fixture(autouse=True)
-def check_ir():
-    with fg.config(check_ir=True):
-        yield
-
 
 # Base functions -------------------------------------------------------------------------------------------------------
 
@@ -716,19 +710,25 @@ def test_no_reference_cycles_are_left(how):
         gc.enable()
 
 
-def test_a_dropped_jit_frees_its_arrays():
-    import weakref
+@pytest.mark.parametrize("transform", [fg.jit, fg.grad, fg.vmap, lambda f: fg.jit(fg.grad(f)), fg.checkpoint])
+def test_a_dropped_function_frees_the_arrays_it_closes_over(transform):
 
-    big = np.ones((50, 50))
-    f = fg.jit(lambda x: x @ big)
-    f(np.ones(50))
-    gone = weakref.ref(f)
+    def closing_over(big):
+        return transform(lambda x: fnp.sum(x @ (big * 1.0))), weakref.ref(big)
+
+    f, gone = closing_over(np.ones((4, 4)).view(Tracked))
+    f(np.ones((2, 4)) if transform is fg.vmap else np.ones(4))
     gc.disable()
     try:
+        assert gone() is not None
         del f
         assert gone() is None
     finally:
         gc.enable()
+
+
+class Tracked(np.ndarray):
+    """An array that can be waited for."""
 
 
 def long_product(x, n):

@@ -52,6 +52,7 @@ _EULER_MACLAURIN = (
     -2.174868698558062e-16, 5.5090028283602295e-18, -1.3954464685812522e-19, 3.534707039629467e-21,
 )  # fmt: skip
 
+
 def _sin_pi(x):
     """sin(pi x), zero at every integer."""
     nearest = np.round(x)
@@ -257,7 +258,9 @@ def _beta(a, b):
         sign = np.where(whole, np.where(y % 2 == 0, 1.0, -1.0), sign)
     plain = (np.abs(a) < 20) & (np.abs(b) < 20) & np.isfinite(direct) & (total != np.floor(total))
     plain = plain | ((a > 0) & (b > 0) & (total < 20))
-    return np.where(plain, direct, sign * np.exp(_betaln(a, b)))
+    # At a pole there is no sign.
+    logarithm = _betaln(a, b)
+    return np.where(plain, direct, np.where(logarithm == np.inf, np.inf, sign * np.exp(logarithm)))
 
 
 def beta(a, b):

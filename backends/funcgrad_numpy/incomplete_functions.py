@@ -35,15 +35,15 @@ _GAMMA_PANELS = (-40.0, -3.0, 0.0)
 _BETA_PANELS = (40.0, 12.0, 4.0, 0.0, -4.0, -12.0, -40.0)
 
 
-def log1p_minus(u):
-    """log(1 + u) - u; near 0 by the series of the inverse hyperbolic tangent in r = u / (2 + u)."""
+def log1p_minus(u, ratio):
+    """log(1 + u) - u, where ``ratio`` is 1 + u; near 0 by the series of the inverse hyperbolic tangent of u / (2 + u)."""
     near = np.where(np.abs(u) < 0.4, u, 0.0)
     r = near / (2 + near)
     square = r * r
     total = np.zeros_like(u)
     for k in range(29, 1, -2):
         total = (total + 1 / k) * square
-    return np.where(np.abs(u) < 0.4, r * (2 * total - near), np.log1p(u) - u)
+    return np.where(np.abs(u) < 0.4, r * (2 * total - near), np.log(ratio) - u)
 
 
 def _expm1_minus(u):
@@ -91,7 +91,9 @@ def _panels(function, bounds):
 def _gamma_density(a, x):
     """x^a exp(-x) / Gamma(a), that is x times the density, for flat a, x > 0."""
     large = np.maximum(a, 10.0)
-    far = np.sqrt(large / (2 * np.pi)) * np.exp(large * log1p_minus((x - large) / large) - stirling_error(large))
+    far = np.sqrt(large / (2 * np.pi)) * np.exp(
+        large * log1p_minus((x - large) / large, x / large) - stirling_error(large)
+    )
     small = np.minimum(a, 10.0)
     near = np.power(np.minimum(x, 1e4), small) * np.exp(-x) / gamma_positive(small)
     return np.where(a < 10, near, far)
@@ -189,7 +191,8 @@ def _beta_density(a, b, x, log_x, log_y):
     p, q = np.maximum(a, 10.0), np.maximum(b, 10.0)
     excess = x * q - p * np.exp(log_y)
     errors = stirling_error(p) + stirling_error(q) - stirling_error(p + q)
-    exponent = p * log1p_minus(excess / p) + q * log1p_minus(-excess / q)
+    exponent = p * log1p_minus(excess / p, x * (p + q) / p)
+    exponent = exponent + q * log1p_minus(-excess / q, np.exp(log_y) * (p + q) / q)
     both = np.sqrt(p / (2 * np.pi) * (q / (p + q))) * np.exp(exponent - errors)
     direct = np.exp(a * log_x + b * log_y - log_beta_positive(a, b))
     return np.where((a < 10) | (b < 10), direct, both)

@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from . import contraction, elementwise, fft, host, indexing, linalg, reduction, special, structure
+from . import (
+    contraction,
+    elementwise,
+    fft,
+    gamma_functions,
+    host,
+    incomplete_functions,
+    indexing,
+    linalg,
+    reduction,
+    special,
+    special_functions,
+    structure,
+)
 
 __all__ = ["HELPERS", "OPS", "UFUNCS"]
 
@@ -71,6 +84,10 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "argmax": reduction.argmax,
     "argmin": reduction.argmin,
     "argsort": structure.argsort,
+    "beta": gamma_functions.beta,
+    "beta_density": incomplete_functions.beta_density,
+    "betainc": incomplete_functions.betainc,
+    "betaln": gamma_functions.betaln,
     "broadcast_in_dim": structure.broadcast_in_dim,
     "cholesky": linalg.cholesky,
     "cofactor": linalg.cofactor,
@@ -85,19 +102,36 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "cumsum": reduction.cumsum,
     "debug_callback": host.debug_callback,
     "det": linalg.det,
+    "digamma": gamma_functions.digamma,
     "dot_general": contraction.dot_general,
     "dynamic_slice": indexing.dynamic_slice,
     "dynamic_update_slice": indexing.dynamic_update_slice,
     "eig": linalg.eig,
     "eigh": linalg.eigh,
+    "entr": special_functions.entr,
     "erf": special.erf,
+    "erfc": special_functions.erfc,
+    "erfcx": special_functions.erfcx,
+    "erfinv": special_functions.erfinv,
     "fft": fft.fft,
+    "gamma": gamma_functions.gamma,
+    "gamma_density": incomplete_functions.gamma_density,
+    "gammainc": incomplete_functions.gammainc,
+    "gammaincc": incomplete_functions.gammaincc,
+    "gammaln": gamma_functions.gammaln,
     "gather": indexing.gather,
     "guard": linalg.guard,
+    "i0": special_functions.i0,
+    "i0e": special_functions.i0e,
+    "i1": special_functions.i1,
+    "i1e": special_functions.i1e,
     "integer_pow": elementwise.integer_pow,
     "iota": structure.iota,
+    "log_ndtr": special_functions.log_ndtr,
     "logistic": elementwise.logistic,
+    "logit": special_functions.logit,
     "lu": linalg.lu,
+    "ndtri": special_functions.ndtri,
     "optimization_barrier": structure.optimization_barrier,
     "pad": structure.pad,
     "pinv": linalg.pinv,
@@ -114,6 +148,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "reduce_window_sum": contraction.reduce_window_sum,
     "reshape": structure.reshape,
     "rev": structure.rev,
+    "riemann_zeta": gamma_functions.riemann_zeta,
     "rsqrt": elementwise.rsqrt,
     "scatter": indexing.scatter,
     "slice": structure.slice_array,
@@ -123,6 +158,9 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "svd": linalg.svd,
     "transpose": structure.transpose,
     "triangular_solve": linalg.triangular_solve,
+    "xlog1py": special_functions.xlog1py,
+    "xlogy": special_functions.xlogy,
+    "zeta": gamma_functions.zeta,
 }
 
 #: ``np.real``, ``np.imag`` and ``np.where`` are functions of NumPy, but no ufuncs.

@@ -57,6 +57,7 @@ _I1_LARGE = (
     7.517296310842105e-18, -9.314178867326884e-19, -1.242193275194891e-18,
 )  # fmt: skip
 
+
 def in_double(f, *operands):
     """A function of flat arrays of doubles, applied to operands of any shape and precision; they broadcast."""
     dtype = np.result_type(*operands)

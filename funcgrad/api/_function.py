@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,20 +109,27 @@ def as_tuple(x: int | str | Sequence[Any] | None) -> tuple[Any, ...]:
     return (x,) if isinstance(x, (int, str)) else tuple(x)
 
 
-@functools.lru_cache(maxsize=1024)
+#: By weak reference, lest a function, and with it the arrays that it closes over, live on here.
+_signatures: weakref.WeakKeyDictionary[Any, inspect.Signature | None] = weakref.WeakKeyDictionary()
+
+
 def _signature(fun: Any) -> inspect.Signature | None:
     try:
-        return inspect.signature(fun)
+        return _signatures[fun]
+    except (KeyError, TypeError):
+        pass
+    try:
+        signature = inspect.signature(fun)
     except (ValueError, TypeError):
-        return None
+        signature = None
+    with contextlib.suppress(TypeError):  # neither hashable nor weakly referenced
+        _signatures[fun] = signature
+    return signature
 
 
 def argument_names(fun: Callable[..., Any], count: int) -> list[str]:
     """The names of the first ``count`` positional arguments, as far as they have any."""
-    try:
-        signature = _signature(fun)
-    except TypeError:  # the function is not hashable
-        signature = None
+    signature = _signature(fun)
     names: list[str] = []
     for p in signature.parameters.values() if signature else ():
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
@@ -184,7 +193,7 @@ def owned(outs: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
 
 def matching(ct: Any, aval: Aval) -> Any:
     """A cotangent for a value of this type: a Python scalar for a Python scalar."""
-    if not aval.weak or isinstance(ct, (float, complex)) and not isinstance(ct, np.generic):
+    if not aval.weak or (isinstance(ct, (float, complex)) and not isinstance(ct, np.generic)):
         return ct
     return convert(ct, dtype=aval.dtype, weak=True)
 

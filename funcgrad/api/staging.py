@@ -197,7 +197,7 @@ class jit(Transformed):
         except (ValueError, TypeError):
             return tuple(nums), tuple(names)
         positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        known = {p.name for p in parameters}
+        known = [p.name for p in parameters]
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
         for name in self.static_argnames:
             if name not in known and not open_ended:

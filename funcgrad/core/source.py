@@ -11,7 +11,6 @@ import linecache
 import os
 import sys
 import threading
-from types import CodeType
 from typing import NamedTuple
 
 __all__ = ["Source", "at_source", "user_source"]
@@ -19,7 +18,7 @@ __all__ = ["Source", "at_source", "user_source"]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _BACKENDS = os.path.join(os.path.dirname(os.path.dirname(_PACKAGE)), "backends") + os.sep
 _MAIN = os.path.join(_PACKAGE, "__main__.py")
-_own_code: dict[CodeType, bool] = {}
+_own_files: dict[str, bool] = {}
 
 
 class Source(NamedTuple):
@@ -83,11 +82,12 @@ class at_source:
             _override.source, _override.backward = source, self.backward
 
 
-def _is_own(code: CodeType) -> bool:
-    name = code.co_filename
-    own = (name.startswith((_PACKAGE, _BACKENDS)) and name != _MAIN) or "optree" in name or name.startswith("<frozen")
-    own = own or os.sep + "contextlib.py" in name or os.sep + "functools.py" in name
-    _own_code[code] = own
+def _is_own(name: str) -> bool:
+    """Whether a file is funcgrad's, or lies between it and the user: looked up for every frame, so kept by name."""
+    own = name.startswith((_PACKAGE, _BACKENDS)) and name != _MAIN
+    own = own or f"{os.sep}optree{os.sep}" in name or name.startswith("<frozen")
+    own = own or name.endswith((os.sep + "contextlib.py", os.sep + "functools.py"))
+    _own_files[name] = own
     return own
 
 
@@ -98,11 +98,11 @@ def user_source() -> Source | None:
         return source._replace(backward=True) if _override.backward else source
     frame = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        own = _own_code.get(code)
+        name = frame.f_code.co_filename
+        own = _own_files.get(name)
         if own is None:
-            own = _is_own(code)
+            own = _is_own(name)
         if not own:
-            return Source(code.co_filename, frame.f_lineno, code.co_name)
+            return Source(name, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -114,7 +114,8 @@ class Primitive:
     ``split``      ``(operands, linear, reached) -> results``: of a primitive some of whose results do not depend on the
                    linear operands, its application in two parts
 
-    ``multiple``: results are lists. ``keeps_type``: an operand of full rank has the type of the result. ``effect``: must run even if nobody uses the result. ``control``: holds jaxprs;
+    ``multiple``: results are lists. ``keeps_type``: an operand of full rank has the type of the result.
+    ``linear_map``: linear in its only operand, so that the tangent is the same map of the operand's. ``effect``: must run even if nobody uses the result. ``control``: holds jaxprs;
     evaluated by compiling it. ``axis_aware``: ``batch`` is given the Axis (size and name) instead of the size alone,
     because functions or jaxprs that it holds may speak of the name.
     """
@@ -123,6 +124,7 @@ class Primitive:
     multiple: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     keeps_type: bool = False
+    linear_map: ClassVar[bool] = False
     effect: ClassVar[bool] = False
     control: ClassVar[bool] = False
     axis_aware: ClassVar[bool] = False
@@ -315,7 +317,7 @@ class EvalTrace(Trace):
             if primitive.expand is not None:
                 return primitive.expand(*args, **params)
         raise BackendError(
-            f"the back end {backend.name!r} cannot evaluate {primitive.name!r}; add it to the back end's table `ops`, or define "
+            f"the back end {backend.name!r} has no {primitive.name!r}; add it to its table `ops`, or define "
             f"`expand` in the class {type(primitive).__name__}"
         )
 

@@ -17,8 +17,8 @@ from ..core.errors import ConcretizationError, OperandError, OperandTypeError, T
 from ..core.ir import Jaxpr
 from ..core.trace import Tracer, eval_jaxpr, stage
 from ..core.types import Aval, aval_of, promote
-from ..primitives import concatenate, convert, lt, max_, min_, ne, reshape, rev
 from ..primitives import add as _add
+from ..primitives import concatenate, convert, lt, max_, min_, ne, reshape, rev
 from ..primitives import stop_gradient as _stop_gradient
 from ..primitives.structure import repeat_rows, slice_along
 from ..transforms import conditional, loops

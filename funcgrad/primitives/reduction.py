@@ -54,6 +54,8 @@ def _restore(y: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
 class ReduceSum(Reduction):
     """Sum over ``axes``."""
 
+    linear_map = True
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         return self(*primals, **params), self(*tangents, **params)
 
@@ -163,6 +165,8 @@ class Cumulative(Primitive):
 
 class Cumsum(Cumulative):
     """y_k = x_0 + ... + x_k."""
+
+    linear_map = True
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         return self(*primals, **params), self(*tangents, **params)

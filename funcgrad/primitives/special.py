@@ -76,7 +76,9 @@ log_ndtr: Elementwise = Elementwise("log_ndtr", "f", lambda t, y, x: mul(t, _haz
 logit = Elementwise("logit", "f", lambda t, y, x: div(t, mul(x, sub(1.0, x))))
 entr = Elementwise("entr", "f", lambda t, y, x: mul(t, sub(neg(log(x)), 1.0)))
 xlogy = Elementwise("xlogy", "f", lambda t, z, x, y: mul(t, log(y)), lambda t, z, x, y: mul(t, div(x, y)))
-xlog1py = Elementwise("xlog1py", "f", lambda t, z, x, y: mul(t, log1p(y)), lambda t, z, x, y: mul(t, div(x, add(y, 1.0))))
+xlog1py = Elementwise(
+    "xlog1py", "f", lambda t, z, x, y: mul(t, log1p(y)), lambda t, z, x, y: mul(t, div(x, add(y, 1.0)))
+)
 
 # The gamma function and its kin (DLMF 5.2, 5.15, 25.11.17) ------------------------------------------------------------
 
@@ -88,7 +90,7 @@ def _zeta_q(t: Any, y: Any, s: Any, q: Any) -> Any:
 
 gamma = Elementwise("gamma", "f", lambda t, y, x: mul(t, mul(y, digamma(x))))
 gammaln = Elementwise("gammaln", "f", lambda t, y, x: mul(t, digamma(x)))
-digamma = Elementwise("digamma", "f", lambda t, y, x: mul(t, zeta(2.0, x)))
+digamma: Elementwise = Elementwise("digamma", "f", lambda t, y, x: mul(t, zeta(2.0, x)))
 zeta: Elementwise = Elementwise("zeta", "f", _none("zeta", "x"), _zeta_q)
 riemann_zeta = Elementwise("riemann_zeta", "f", _none("zeta", "x"))
 

@@ -40,6 +40,8 @@ def move_axis(x: Any, source: int, to: int) -> Any:
 class Linear(Primitive):
     """A primitive that is linear in its only operand."""
 
+    linear_map = True
+
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         return self(*primals, **params), self(*tangents, **params)
 

@@ -87,4 +87,6 @@ def require(name: str, what: str, test: Callable[..., Any], *values: Any) -> Non
     if any(isinstance(x, Tracer) for x in values):
         return
     if not np.all(test(*map(np.asarray, values))):
-        raise OperandError(f"{name}: {what}, but it is {' and '.join(np.array2string(np.asarray(x), threshold=8) for x in values)}")
+        raise OperandError(
+            f"{name}: {what}, but it is {' and '.join(np.array2string(np.asarray(x), threshold=8) for x in values)}"
+        )

@@ -87,8 +87,9 @@ def split(key: Any, num: Any = 2) -> Any:
 def fold_in(key: Any, data: Any) -> Any:
     """The key that belongs to ``key`` and an integer: of a step of a loop, of a layer, of a row of data.
 
-    ``data``: an integer of rank 0 from 0 to 2**32 - 1 (a traced one is taken modulo 2**32). Returns a key. Raises
-    OperandTypeError for what is no integer, OperandError for one out of range.
+    ``data``: an integer of rank 0 from 0 to 2**32 - 1 (a traced one is taken modulo 2**32). Returns a key. As in JAX,
+    ``fold_in(key, i)`` is ``split(key, n)[i]``: of one key, use one or the other. Raises OperandTypeError for what is no
+    integer, OperandError for one out of range.
 
     >>> step_key = fold_in(key(0), 7)
     """
@@ -112,7 +113,7 @@ def bits(key: Any, shape: Any = (), dtype: Any = np.uint32) -> Any:
     for what is no key.
 
     >>> bits(key(0), (3,))
-    array([1797259609, 2579123966,  928981903], dtype=uint32)
+    array([4070199207, 4202968722, 1427181096], dtype=uint32)
     """
     found = np.dtype(dtype)
     if found.kind != "u":

@@ -156,5 +156,8 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     u = fractions(checked_key("truncated_normal", key), shape, dtype) * (high - low) + low
     edge = np.nextafter(dtype.type(1), dtype.type(0))
     z = normal_quantile(fnp.clip(u, -edge, edge))
-    inside = [lax.stop_gradient(fnp.nextafter(x, fnp.asarray(to, dtype=dtype))) for x, to in ((lower, np.inf), (upper, -np.inf))]
+    inside = [
+        lax.stop_gradient(fnp.nextafter(x, fnp.asarray(to, dtype=dtype)))
+        for x, to in ((lower, np.inf), (upper, -np.inf))
+    ]
     return fnp.clip(z, *inside)

@@ -53,7 +53,8 @@ def _products(key: Any, rate: Any) -> Any:
         return key, k, log_product + fnp.log(open_fractions(uniform_key, shape, _FLOAT64))
 
     zeros = fnp.zeros(shape, _FLOAT64)
-    return lax.while_loop(unfinished, multiply, (key, zeros, zeros))[1] - 1
+    # A rate of 0 needs no number at all.
+    return fnp.maximum(lax.while_loop(unfinished, multiply, (key, zeros, zeros))[1] - 1, 0.0)
 
 
 def _rejections(key: Any, rate: Any) -> Any:

@@ -66,8 +66,11 @@ def _bound(what: str, x: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
         values = np.asarray(x)
         if values.size and not (info.min <= int(values.min()) and int(values.max()) <= info.max + (what == "maxval")):
             raise OperandError(f"randint: {what} does not fit into {dtype.name}: {x!r}; give a wider dtype")
-        limit = values.dtype.type(min(info.max, np.iinfo(values.dtype).max))
-        beyond, clipped = values > limit, np.minimum(values, limit)
+        if type(x) is int:  # 2^64 is no integer of NumPy's
+            beyond, clipped = np.asarray(x > info.max), np.asarray(min(x, info.max), dtype)
+        else:
+            limit = values.dtype.type(min(info.max, np.iinfo(values.dtype).max))
+            beyond, clipped = values > limit, np.minimum(values, limit)
     return tuple(fnp.atleast_1d(part) for part in (fnp.astype(clipped, dtype), beyond))
 
 
@@ -137,4 +140,4 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = np.int64) -> Any:
     if found.kind not in "if":
         raise OperandTypeError(f"rademacher: dtype must be a signed integer or a float, not {found.name}")
     coins = bernoulli(checked_key("rademacher", key), 0.5, shape_of_draws("rademacher", shape))
-    return fnp.where(coins, found.type(1), found.type(-1))
+    return fnp.astype(coins, found) * found.type(2) - found.type(1)

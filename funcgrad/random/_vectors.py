@@ -58,7 +58,9 @@ def multivariate_normal(key: Any, mean: Any, cov: Any, shape: Any = None, dtype:
     mean, cov = parameters("multivariate_normal", dtype, mean=mean, cov=cov)
     m, c = aval_of(mean).shape, aval_of(cov).shape
     if not m or len(c) < 2 or c[-2:] != (m[-1], m[-1]):
-        raise OperandError(f"multivariate_normal: mean must be of shape (..., n) and cov of (..., n, n), not {m} and {c}")
+        raise OperandError(
+            f"multivariate_normal: mean must be of shape (..., n) and cov of (..., n, n), not {m} and {c}"
+        )
     key, n = checked_key("multivariate_normal", key), m[-1]
     leading = np.broadcast_to(0, m[:-1]), np.broadcast_to(0, c[:-2])
     prefix = shape_of_draws("multivariate_normal", shape, *leading)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.ir import Eqn, Jaxpr, Var
-from ..core.source import at_source, user_source
+from ..core.source import at_source
 from ..core.trace import EVAL, current_trace, eval_jaxpr, set_trace, stage
 from ..core.types import Aval
 from ..primitives import optimization_barrier
@@ -125,7 +125,7 @@ def _jvp_with_saved(
         v: p if t is None else JVPTracer(trace, p, t)
         for v, p, t in zip(jaxpr.invars, primals, tangents, strict=True)
     }
-    with set_trace(trace), at_source(user_source()) as here:
+    with set_trace(trace), at_source() as here:
         for eqn in jaxpr.eqns:
             here.move(eqn.source)
             operands = [env[a] if isinstance(a, Var) else a.value for a in eqn.inputs]

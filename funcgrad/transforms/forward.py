@@ -108,7 +108,7 @@ class JVPTrace(Trace):
     """
 
     def __init__(self, parent: Trace, base: Trace | None = None) -> None:
-        self.parent = parent
+        self.parent: Any = parent
         self.base = base or parent
         self.linearizes = base is not None
         self.outside = EVAL.process if self.base is EVAL else functools.partial(run_under, self.base)
@@ -129,7 +129,11 @@ class JVPTrace(Trace):
                 tangents.append(None)
         if not live:
             return self.outside(primitive, args, params)
-        _state.trace = self.parent  # type: ignore[assignment]
+        if primitive.linear_map and self.linearizes:
+            # The tangent is the same map of the tangent, and of the same type: that needs no rule.
+            y = self.outside(primitive, primals, params)
+            return JVPTracer(self, y, self.parent.record(primitive, [tangents[0]._var], aval_of(y), params))
+        _state.trace = self.parent
         try:
             rule = primitive.linearize if self.linearizes else primitive.jvp
             outs, touts = rule(primals, tangents, **params)

@@ -129,12 +129,16 @@ class LinearTrace(Trace):
         if derived is None:
             derived = primitive.type(*[x.aval if type(x) is Var else aval_of(x) for x in inputs], **params)
         if not primitive.multiple:
-            out = Var(derived)
-            self.eqns.append(Eqn(primitive, inputs, (out,), params, user_source() if self.keeps_source else None))
-            return LinearTracer(self, out)
+            return self.record(primitive, inputs, derived, params)
         outputs = [Var(a) for a in derived]
         self.eqns.append(Eqn(primitive, inputs, outputs, params, user_source() if self.keeps_source else None))
         return [LinearTracer(self, v) for v in outputs]
+
+    def record(self, primitive: Primitive, inputs: Sequence[Any], aval: Aval, params: dict[str, Any]) -> LinearTracer:
+        """Write an equation down whose result has the type ``aval``."""
+        out = Var(aval)
+        self.eqns.append(Eqn(primitive, inputs, (out,), params, user_source() if self.keeps_source else None))
+        return LinearTracer(self, out)
 
     def var_of(self, x: Any) -> Var | None:
         """The variable of a linear value; None for a value that does not depend on the inputs."""

@@ -1,0 +1,244 @@
+"""Functions that know NumPy only are differentiated, compiled and mapped unchanged; what cannot work says what to write."""
+
+import functools
+import math
+import operator
+
+import numpy as np
+import plain_numpy
+import pytest
+from plain_numpy import EXAMPLES
+
+import funcgrad as fg
+from funcgrad.errors import ConcretizationError, InPlaceError, MissingRuleError, TracerArrayError
+from funcgrad.testing import check_grads
+
+ALL = pytest.mark.parametrize("name", EXAMPLES)
+
+
+def is_float(x):
+    return np.asarray(x).dtype.kind == "f"
+
+
+def assert_like(got, want, tol=1e-10):
+    """The same structure, and in each leaf the same dtype and shape, and values within ``tol`` of the largest."""
+    assert fg.tree.structure(got) == fg.tree.structure(want)
+    for g, w in zip(fg.tree.leaves(got), fg.tree.leaves(want), strict=True):
+        assert type(g) is type(w)
+        g, w = np.asarray(g), np.asarray(w)
+        assert (g.dtype, g.shape) == (w.dtype, w.shape)
+        np.testing.assert_allclose(g, w, rtol=tol, atol=tol * max(1.0, np.max(np.abs(w), initial=0)))
+
+
+def test_there_are_enough_and_they_know_numpy_only():
+    assert len(EXAMPLES) >= 40
+    modules = {m.__name__ for m in vars(plain_numpy).values() if type(m) is type(np)}
+    assert modules == {"numpy"}
+
+
+@ALL
+def test_differentiated(name):
+    f, args = EXAMPLES[name]
+    check_grads(f, args)
+
+
+@ALL
+def test_jitted(name):
+    f, args = EXAMPLES[name]
+    assert_like(fg.jit(f)(*args), f(*args))
+
+
+@ALL
+def test_jitted_in_float32(name):
+    """NumPy's promotion (NEP 50) also where the function mixes arguments with arrays and scalars of its own."""
+    f, args = EXAMPLES[name]
+    args = fg.tree.map(lambda x: x.astype(np.float32) if isinstance(x, np.ndarray) and is_float(x) else x, args)
+    assert_like(fg.jit(f)(*args), f(*args), 1e-4)
+
+
+@ALL
+def test_vmapped(name):
+    f, args = EXAMPLES[name]
+    rows = fg.tree.map(lambda x: np.stack([x, 0.95 * x, 1.05 * x] if is_float(x) else [x] * 3), args)
+    each = [f(*fg.tree.map(lambda x, i=i: x[i], rows)) for i in range(3)]
+    assert_like(fg.vmap(f)(*rows), fg.tree.map(lambda *ys: np.stack(ys), *each))
+
+
+@ALL
+def test_gradient_of_jit_and_jit_of_gradient(name):
+    f, args = EXAMPLES[name]
+    floats = tuple(i for i, a in enumerate(args) if all(is_float(x) for x in fg.tree.leaves(a)))
+
+    def total(*xs):
+        return functools.reduce(operator.add, (np.sum(np.sin(y)) for y in fg.tree.leaves(f(*xs))))
+
+    want = fg.grad(total, floats)(*args)
+    for transformed in (fg.grad(fg.jit(total), floats), fg.jit(fg.grad(total, floats))):
+        assert_like(transformed(*args), want, 1e-8)
+
+
+def test_inputs_are_not_changed():
+    for f, args in EXAMPLES.values():
+        before = fg.tree.map(np.copy, args)
+        fg.jit(f)(*args)
+        fg.vmap(f, in_axes=None, axis_size=2)(*args)
+        fg.tree.map(np.testing.assert_array_equal, args, before)
+
+
+# What cannot work says what to write ----------------------------------------------------------------------------------
+
+X = np.array([1.0, 2.0, 3.0])
+
+
+def array_of_tracers(x):
+    return np.array([x[0], x[1]])
+
+
+def out_argument(x):
+    y = np.empty(3)
+    np.sin(x, out=y)
+    return y
+
+
+def out_of_a_reduction(x):
+    y = np.empty(())
+    np.sum(x, out=y)
+    return y
+
+
+def assignment_to_a_tracer(x):
+    x[0] = 1.0
+    return x
+
+
+def assignment_into_an_array(x):
+    a = np.ones(3)
+    a[0] = x[0]
+    return a
+
+
+def filling_zeros(x):
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[i] = x[i] ** 2
+    return y
+
+
+def slice_of_zeros(x):
+    y = np.zeros(5)
+    y[1:4] = x
+    return y
+
+
+def in_place_operator(x):
+    a = np.ones(3)
+    a += x
+    return a
+
+
+def in_place_sort(x):
+    x.sort()
+    return x
+
+
+def sort_to_out(x):
+    return np.clip(x, 0, 1, out=np.empty(3))
+
+
+def random_shuffle(x):
+    np.copyto(np.empty(3), x)
+
+
+def float_of(x):
+    return float(x[0]) * x
+
+
+def int_of(x):
+    return int(x[0]) * x
+
+
+def item_of(x):
+    return x[0].item() * x
+
+
+def range_of(x):
+    return sum(x[i] for i in range(x.astype(int)[0]))
+
+
+def shape_of(x):
+    return np.zeros(x.astype(int)[0]) + x.sum()
+
+
+def math_sine(x):
+    return math.sin(x[0])
+
+
+def branch(x):
+    return x if x[0] > 0 else -x
+
+
+def boolean_mask(x):
+    return x[x > 1]
+
+
+def boolean_compress(x):
+    return np.nonzero(x > 1)
+
+
+def list_lookup(x):
+    return [1.0, 2.0, 3.0, 4.0][x.astype(int)[0]]
+
+
+def array_lookup(x):
+    return X[x.astype(int)[0]]
+
+
+def unknown_function(x):
+    return np.busday_count(x, x)
+
+
+#: A function, the transformations under which it raises, the type and the words that say what to write instead.
+EVERYWHERE = ("grad", "jit", "vmap")
+STAGED = ("jit", "vmap")
+IMPOSSIBLE = [
+    (array_of_tracers, EVERYWHERE, TracerArrayError, "fnp.stack([x, y])"),
+    (out_argument, EVERYWHERE, InPlaceError, "fnp.sin(...)"),
+    (out_of_a_reduction, EVERYWHERE, InPlaceError, "out="),
+    (sort_to_out, EVERYWHERE, InPlaceError, "out="),
+    (assignment_to_a_tracer, EVERYWHERE, InPlaceError, "x = x.at[i].set(v)"),
+    (assignment_into_an_array, EVERYWHERE, TypeError, ".at[i].set(v)"),
+    (filling_zeros, EVERYWHERE, TypeError, ".at[i].set(v)"),
+    (slice_of_zeros, EVERYWHERE, TypeError, ".at[i].set(v)"),
+    (in_place_operator, EVERYWHERE, InPlaceError, "a = a + x"),
+    (in_place_sort, EVERYWHERE, InPlaceError, "x = fnp.sort(x)"),
+    (float_of, STAGED, ConcretizationError, "float()"),
+    (int_of, STAGED, ConcretizationError, "int()"),
+    (item_of, STAGED, ConcretizationError, ".item()"),
+    (range_of, STAGED, ConcretizationError, "lax.fori_loop"),
+    (shape_of, STAGED, ConcretizationError, "static_argnums"),
+    (math_sine, EVERYWHERE, TypeError, "np.sin"),
+    (branch, STAGED, ConcretizationError, "fnp.where or lax.cond"),
+    (boolean_mask, STAGED, ConcretizationError, "fnp.where"),
+    (boolean_compress, STAGED, ConcretizationError, "size="),
+    (list_lookup, STAGED, ConcretizationError, "fnp.take(table, i)"),
+    (array_lookup, STAGED, TypeError, "fnp.take(table, i"),
+    (unknown_function, EVERYWHERE, MissingRuleError, "funcgrad.pure_callback"),
+]
+
+
+def transformed(kind, f):
+    """f under a transformation, such that it is traced on a vector of three elements."""
+    if kind == "jit":
+        return lambda: fg.jit(f)(X)
+    if kind == "vmap":
+        return lambda: fg.vmap(f)(np.stack([X, X]))
+    return lambda: fg.jacrev(f)(X)
+
+
+@pytest.mark.parametrize("f, kinds, error, words", IMPOSSIBLE, ids=lambda p: getattr(p, "__name__", None))
+def test_says_what_to_write(f, kinds, error, words):
+    for kind in kinds:
+        with pytest.raises(error) as caught:
+            transformed(kind, f)()
+        assert words in str(caught.value), f"under {kind}: {caught.value}"
+        assert "test_plain_numpy.py" in str(caught.value), f"under {kind}, no line: {caught.value}"
