@@ -50,7 +50,11 @@ def _elementwise(rng: np.random.Generator) -> list[Program]:
         ("parts of a complex", lambda a: (fnp.real(a), fnp.imag(a), fnp.abs(a)), (z,)),
         ("conversions", lambda a: (a.astype("int32"), a.astype("float32"), a > 0.5), (x,)),
         ("where", lambda a: fnp.where(a > 0.5, fnp.sqrt(a), -a), (x,)),
-        ("NaN, inf and signed zero", lambda a: (fnp.maximum(a, 0.0), fnp.sign(a), a * 0.0), (np.array([np.nan, np.inf, -0.0]),)),
+        (
+            "NaN, inf and signed zero",
+            lambda a: (fnp.maximum(a, 0.0), fnp.sign(a), a * 0.0),
+            (np.array([np.nan, np.inf, -0.0]),),
+        ),
         ("empty arrays", lambda a: (fnp.sin(a) + 1.0, fnp.sum(a)), (np.zeros((0, 3)),)),
         ("rank 0", lambda a: fnp.sin(a) * a, (np.float64(0.5),)),
     ]

@@ -50,7 +50,10 @@ def _unit(direction: Any) -> Any:
     """The direction scaled to unit length over all its leaves."""
     live = [x for x in tree.leaves(direction) if is_inexact(_as_array(x).dtype)]
     norm = np.sqrt(sum(float(np.sum(np.abs(_as_array(x)) ** 2)) for x in live)) or 1.0
-    return tree.map(lambda x: np.asarray(_as_array(x) / norm, _as_array(x).dtype) if is_inexact(_as_array(x).dtype) else x, direction)
+    return tree.map(
+        lambda x: np.asarray(_as_array(x) / norm, _as_array(x).dtype) if is_inexact(_as_array(x).dtype) else x,
+        direction,
+    )
 
 
 def _inner(a: Any, b: Any) -> float:
@@ -63,7 +66,9 @@ def _inner(a: Any, b: Any) -> float:
     return total
 
 
-def assert_close(actual: Any, expected: Any, atol: float | None = None, rtol: float | None = None, what: str = "") -> None:
+def assert_close(
+    actual: Any, expected: Any, atol: float | None = None, rtol: float | None = None, what: str = ""
+) -> None:
     """Raise AssertionError, naming the first leaf, unless two pytrees are equal in structure, shape, dtype and value.
 
     The default tolerance is that of the dtype: a few hundred roundings.
@@ -82,7 +87,11 @@ def assert_close(actual: Any, expected: Any, atol: float | None = None, rtol: fl
         size = float(np.max(np.abs(y), initial=0, where=np.isfinite(y))) or 1.0
         eps = _eps(x.dtype)
         np.testing.assert_allclose(
-            x, y, atol=200 * eps * size if atol is None else atol, rtol=200 * eps if rtol is None else rtol, err_msg=name
+            x,
+            y,
+            atol=200 * eps * size if atol is None else atol,
+            rtol=200 * eps if rtol is None else rtol,
+            err_msg=name,
         )
 
 
@@ -160,10 +169,27 @@ def check_vjp(f: Callable[..., Any], args: Sequence[Any], tol: float | None = No
     for (path, c), x in zip(tree.leaves_with_path(cts), tree.leaves(args), strict=True):
         a, b = _as_array(c), _as_array(x)
         if a.shape != b.shape or (is_inexact(b.dtype) and a.dtype != b.dtype):
-            raise AssertionError(f"check_vjp: the cotangent{tree.keystr(path)} is {aval_of(a)}, the argument {aval_of(b)}")
+            raise AssertionError(
+                f"check_vjp: the cotangent{tree.keystr(path)} is {aval_of(a)}, the argument {aval_of(b)}"
+            )
     left, right = _inner(w, tangent), _inner(cts, v)
-    scale = max(abs(left), abs(right), *(float(np.max(np.abs(_as_array(t)), initial=0.0)) for t in tree.leaves(tangent) if is_inexact(_as_array(t).dtype)), 1.0)
-    _compare("check_vjp: <w, J v> and <J^T w, v>", right, left, scale, tol or _tolerance([*tree.leaves(args), *tree.leaves(out)]))
+    scale = max(
+        abs(left),
+        abs(right),
+        *(
+            float(np.max(np.abs(_as_array(t)), initial=0.0))
+            for t in tree.leaves(tangent)
+            if is_inexact(_as_array(t).dtype)
+        ),
+        1.0,
+    )
+    _compare(
+        "check_vjp: <w, J v> and <J^T w, v>",
+        right,
+        left,
+        scale,
+        tol or _tolerance([*tree.leaves(args), *tree.leaves(out)]),
+    )
 
 
 def check_grads(

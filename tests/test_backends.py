@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ class Interpreted(Backend):
     """A back end that has a table of operations and nothing else: programs are interpreted."""
 
     name = "interpreted"
-    ops = dict(get_backend("numpy").ops)
+    ops: ClassVar = dict(get_backend("numpy").ops)
 
 
 @pytest.fixture
@@ -57,7 +58,10 @@ def test_a_missing_operation_is_named(interpreted):
 
 
 def test_an_unknown_back_end_lists_the_known_ones():
-    with pytest.raises(BackendError, match=r"^there is no back end 'nunpy'; there are: .*numpy"), fg.use_backend("nunpy"):
+    with (
+        pytest.raises(BackendError, match=r"^there is no back end 'nunpy'; there are: .*numpy"),
+        fg.use_backend("nunpy"),
+    ):
         pass
 
 

@@ -35,7 +35,9 @@ def test_literals_params_and_several_equations():
 
 def test_constants_are_bound_before_the_inputs():
     weights = np.arange(3.0)
-    assert printed(lambda x: weights + x, np.ones(3)) == "{ lambda a:f64[3] ; b:f64[3] . let c:f64[3] = add a b in (c,) }"
+    assert (
+        printed(lambda x: weights + x, np.ones(3)) == "{ lambda a:f64[3] ; b:f64[3] . let c:f64[3] = add a b in (c,) }"
+    )
 
 
 def test_control_flow_prints_its_bodies():

@@ -66,7 +66,9 @@ class _Custom(Transformed):
             names = argument_names(self.fun, len(args) + len(kwargs))
             extra = names[len(args) :]
             if set(extra) != set(kwargs):
-                raise TransformError(f"{name} has custom rules, which take positional arguments; pass {sorted(kwargs)} so")
+                raise TransformError(
+                    f"{name} has custom rules, which take positional arguments; pass {sorted(kwargs)} so"
+                )
             args = (*args, *(kwargs[n] for n in extra))
         if self._jvp is None and self._bwd is None and self._vmap is None:
             raise MissingRuleError(f"{name} has no custom rule yet; define one by {name}.{self._how}")
@@ -201,10 +203,7 @@ class _FlatJVP:
         self.flat = flat
 
     def __call__(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        full = [
-            _zero(aval_of(p).strong()) if t is None else t
-            for p, t in zip(primals, tangents, strict=True)
-        ]
+        full = [_zero(aval_of(p).strong()) if t is None else t for p, t in zip(primals, tangents, strict=True)]
         (xs, _), (ts, _) = self.in_tree.unflatten(primals), self.in_tree.unflatten(full)
         answer = self.rule(*self.static, xs, ts)
         if not isinstance(answer, tuple) or len(answer) != 2:
@@ -277,7 +276,14 @@ class _FlatBackward:
     """A user's backward pass on flat arguments, its answer checked."""
 
     def __init__(
-        self, bwd: Any, name: str, in_tree: Any, static: list[Any], leaves: Sequence[Any], flat: FlatFunction, forward: Any
+        self,
+        bwd: Any,
+        name: str,
+        in_tree: Any,
+        static: list[Any],
+        leaves: Sequence[Any],
+        flat: FlatFunction,
+        forward: Any,
     ) -> None:
         self.bwd = bwd
         self.forward = forward
@@ -311,7 +317,9 @@ class _FlatBackward:
                     f"the backward pass of {self.name} returned as cotangent number {number} {tree.describe(structure)} for an "
                     f"argument {tree.describe(wanted)}"
                 )
-            out += [self._checked(c, self.avals[i], number) for c, i in zip(found, places, strict=True) if i is not None]
+            out += [
+                self._checked(c, self.avals[i], number) for c, i in zip(found, places, strict=True) if i is not None
+            ]
         return out
 
     def _checked(self, c: Any, aval: Aval, number: int) -> Any:

@@ -66,9 +66,7 @@ class _Selected:
         if self.plain:
             self.leaves = [args[self.nums[0]]]
         else:
-            self.leaves, self.tree = tree.flatten(
-                ([args[i] for i in self.nums], {n: kwargs[n] for n in self.names})
-            )
+            self.leaves, self.tree = tree.flatten(([args[i] for i in self.nums], {n: kwargs[n] for n in self.names}))
 
     @property
     def paths(self) -> list[str]:
@@ -327,7 +325,9 @@ def _with_aux(flat: FlatFunction, has_aux: bool, what: str) -> tuple[Callable[..
 class _Pullback:
     """The map from cotangents of the results to those of the arguments; it can be called many times."""
 
-    def __init__(self, tape: reverse.Tape, leaves: Sequence[Any], live: Sequence[bool], in_tree: Any, outs: Any) -> None:
+    def __init__(
+        self, tape: reverse.Tape, leaves: Sequence[Any], live: Sequence[bool], in_tree: Any, outs: Any
+    ) -> None:
         self.tape = tape
         self.avals = [aval_of(x) for x in leaves]
         self.live = live
@@ -521,7 +521,9 @@ class jacfwd(Transformed):
         n = aux[-1]
         columns = [chosen.result(_values(row, [])) for row in blocks]
         jacobian = out_tree.unflatten(columns)
-        return (jacobian, aux[0].unflatten(_values(outs[n:], tree.leaves((args, kwargs))))) if self.has_aux else jacobian
+        return (
+            (jacobian, aux[0].unflatten(_values(outs[n:], tree.leaves((args, kwargs))))) if self.has_aux else jacobian
+        )
 
     def _blocks(self, flat: Any, leaves: Sequence[Any], count: Callable[[], int]) -> tuple[list[Any], list[list[Any]]]:
         """The results, and for each of them a block for each leaf, of shape (*result, *leaf)."""

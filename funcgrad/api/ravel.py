@@ -35,7 +35,9 @@ def ravel_pytree(pytree: Any) -> tuple[Any, Callable[[Any], Any]]:
         return np.zeros(0), lambda vector: pytree
     dtype = promote(*avals)
     flat = [
-        convert(reshape(typed(x), shape=(a.size,)), dtype=dtype) if a.dtype != dtype else reshape(typed(x), shape=(a.size,))
+        convert(reshape(typed(x), shape=(a.size,)), dtype=dtype)
+        if a.dtype != dtype
+        else reshape(typed(x), shape=(a.size,))
         for x, a in zip(leaves, avals, strict=True)
     ]
     vector = concatenate(*flat, axis=0)

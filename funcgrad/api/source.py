@@ -38,8 +38,7 @@ def to_source(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     traced = jit(fun).trace(*args, **kwargs)
     inner = f"{name}_flat"
     text = module_source(traced.jaxpr, inner)
-    leaves, in_tree = tree.flatten((args, kwargs))
-    if len(leaves) != len(traced.jaxpr.invars):
+    if len(tree.leaves((args, kwargs))) != len(traced.jaxpr.invars):
         raise TransformError(f"to_source of {name}: all arguments must be arrays; bind the others by functools.partial")
     names = [re.sub(r"\W", "_", n) for n in argument_names(fun, len(args))]
     operands = argument_paths(fun, args, kwargs)

@@ -397,7 +397,9 @@ class jit(Transformed):
             for i, x in zip(dynamic, arrays, strict=True):
                 full[i] = x
             outs = flat(*full)
-            checked_leaves(f"jit: the result of {function_name(self.fun)}", outs, lambda: leaf_paths(flat.out_tree, outs))
+            checked_leaves(
+                f"jit: the result of {function_name(self.fun)}", outs, lambda: leaf_paths(flat.out_tree, outs)
+            )
             return outs
 
         checked_leaves("jit: the argument", [leaves[i] for i in dynamic], lambda: [paths[i] for i in dynamic])

@@ -149,7 +149,9 @@ def _with_types(jaxpr: Jaxpr, avals: Sequence[Aval]) -> Jaxpr:
 # Loops ----------------------------------------------------------------------------------------------------------------
 
 
-def _carry(what: str, fun: Callable[..., Any], init: Any, body: Callable[[Any], tuple[Jaxpr, FlatFunction, int]]) -> Any:
+def _carry(
+    what: str, fun: Callable[..., Any], init: Any, body: Callable[[Any], tuple[Jaxpr, FlatFunction, int]]
+) -> Any:
     """Trace a loop's body until the types of its carry stand still.
 
     A Python scalar in ``init`` takes the dtype that the body gives it. Returns the typed carry, the jaxpr and the function.
@@ -217,14 +219,18 @@ def scan(
             raise OperandError(f"scan: {path} has rank 0, and so no leading axis to loop over")
     lengths = {s[0] for s in sizes.values()}
     if isinstance(length, Tracer):
-        raise ConcretizationError(f"scan: length must be a Python integer; {length.describe()}; name the argument in static_argnums of jit")
+        raise ConcretizationError(
+            f"scan: length must be a Python integer; {length.describe()}; name the argument in static_argnums of jit"
+        )
     if length is not None:
         lengths.add(int(length))
     if not lengths:
         raise OperandError("scan: without xs the number of steps is unknown; give length")
     if len(lengths) > 1:
         listed = ", ".join(f"{p}: {s[0]}" for p, s in sizes.items())
-        raise OperandError(f"scan: the leading sizes differ ({listed}{f'; length is {length}' if length is not None else ''})")
+        raise OperandError(
+            f"scan: the leading sizes differ ({listed}{f'; length is {length}' if length is not None else ''})"
+        )
     (n,) = lengths
     x_avals = [Aval(aval_of(x).shape[1:], aval_of(x).dtype) for x in x_leaves]
     y_tree: Any = None
@@ -237,7 +243,9 @@ def scan(
         def flat(*args: Any) -> list[Any]:
             answer = f(c_tree.unflatten(args[: len(c_avals)]), xs_tree.unflatten(args[len(c_avals) :]))
             if not isinstance(answer, tuple) or len(answer) != 2:
-                raise TreeError(f"scan: {function_name(f)} must return a pair (carry, y), not {tree.describe(tree.structure(answer))}")
+                raise TreeError(
+                    f"scan: {function_name(f)} must return a pair (carry, y), not {tree.describe(tree.structure(answer))}"
+                )
             c, out_tree = tree.flatten(answer[0])
             ys, ys_tree = tree.flatten(answer[1])
             checked_leaves(f"scan: the result of {function_name(f)}", [*c, *ys])

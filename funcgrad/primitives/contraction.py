@@ -72,9 +72,7 @@ class DotGeneral(Bilinear):
             return [self._operand(ct, x.aval.ndim, xc, xb, y, yc, yb, first=True), None]
         return [None, self._operand(ct, y.aval.ndim, yc, yb, x, xc, xb, first=False)]
 
-    def _operand(
-        self, ct: Any, ndim: int, xc: Shape, xb: Shape, y: Any, yc: Shape, yb: Shape, *, first: bool
-    ) -> Any:
+    def _operand(self, ct: Any, ndim: int, xc: Shape, xb: Shape, y: Any, yc: Shape, yb: Shape, *, first: bool) -> Any:
         """The cotangent of the operand with axes xc, xb, whose partner is y; ``first`` if it stood on the left."""
         x_free = _free(ndim, xc, xb)
         y_free = _free(len(shape_of(y)), yc, yb)

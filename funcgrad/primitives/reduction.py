@@ -107,7 +107,9 @@ class ReduceExtremum(Reduction):
         aval = super().type(*avals, **params)
         (x,) = avals
         if aval.size and any(x.shape[a] == 0 for a in params["axes"]):
-            raise OperandError(f"{self.name} of no elements: the shape {x.shape} is empty along the axes {params['axes']}")
+            raise OperandError(
+                f"{self.name} of no elements: the shape {x.shape} is empty along the axes {params['axes']}"
+            )
         return aval
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:

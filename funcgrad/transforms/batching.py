@@ -120,7 +120,9 @@ def batch_jaxpr(
         def fun(*args: Any) -> list[Any]:
             outs, mapped = batch(lambda *xs: eval_jaxpr(jaxpr, *xs), axis, args, batched)
             wanted = keep or [False] * len(outs)
-            rows = [repeat_rows(y, axis.size) if k and not b else y for y, b, k in zip(outs, mapped, wanted, strict=True)]
+            rows = [
+                repeat_rows(y, axis.size) if k and not b else y for y, b, k in zip(outs, mapped, wanted, strict=True)
+            ]
             found[:] = [b or k for b, k in zip(mapped, wanted, strict=True)]
             return rows
 

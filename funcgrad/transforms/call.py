@@ -88,7 +88,9 @@ class Call(Holder):
     def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
         return reach(params["jaxpr"], marked)
 
-    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+    def split(
+        self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any
+    ) -> Sequence[Any]:
         split, name = split_jaxpr(params["jaxpr"], linear, reached), params["name"]
         known, moving = divided(args, linear)
         outs = self(*known, jaxpr=split.primal, name=name)

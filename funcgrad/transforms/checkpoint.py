@@ -62,7 +62,9 @@ class Checkpoint(Holder):
     def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
         return reach(params["jaxpr"], marked)
 
-    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+    def split(
+        self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any
+    ) -> Sequence[Any]:
         # What the linear part needs it computes by itself.
         jaxpr: Jaxpr = params["jaxpr"]
         known, _ = divided(args, linear)
@@ -88,9 +90,7 @@ class Checkpoint(Holder):
         return self(*args, **(params | {"jaxpr": rows})), mapped
 
 
-def _tangent_part(
-    jaxpr: Jaxpr, live: tuple[bool, ...], policy: Policy | None
-) -> tuple[Jaxpr, Jaxpr, tuple[bool, ...]]:
+def _tangent_part(jaxpr: Jaxpr, live: tuple[bool, ...], policy: Policy | None) -> tuple[Jaxpr, Jaxpr, tuple[bool, ...]]:
     """The forward jaxpr, which also returns what the policy keeps; the jaxpr (inputs, kept, tangents) -> tangents; and
     which results have a tangent."""
     kept = [v for e in jaxpr.eqns if policy is not None and _keeps(policy, e) for v in e.outputs]
@@ -116,14 +116,11 @@ def _keeps(policy: Policy, eqn: Eqn) -> bool:
     return policy(eqn.primitive.name, *(a.aval for a in eqn.inputs), **eqn.params)
 
 
-def _jvp_with_saved(
-    jaxpr: Jaxpr, primals: Sequence[Any], tangents: Sequence[Any], saved: dict[Var, Any]
-) -> list[Any]:
+def _jvp_with_saved(jaxpr: Jaxpr, primals: Sequence[Any], tangents: Sequence[Any], saved: dict[Var, Any]) -> list[Any]:
     """The tangents of a jaxpr's results, reading the primal values that are saved instead of those computed again."""
     trace = JVPTrace(current_trace())
     env: dict[Var, Any] = {
-        v: p if t is None else JVPTracer(trace, p, t)
-        for v, p, t in zip(jaxpr.invars, primals, tangents, strict=True)
+        v: p if t is None else JVPTracer(trace, p, t) for v, p, t in zip(jaxpr.invars, primals, tangents, strict=True)
     }
     with set_trace(trace), at_source() as here:
         for eqn in jaxpr.eqns:

@@ -93,7 +93,9 @@ class Cond(Holder):
     def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
         return _union([reach(b, marked[1:]) for b in params["branches"]])
 
-    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+    def split(
+        self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any
+    ) -> Sequence[Any]:
         branches: tuple[Jaxpr, ...] = params["branches"]
         mask, n = linear[1:], len(reached) - sum(reached)
         memo, key = branches[0].memo, ("split cond", branches[1:], tuple(mask))

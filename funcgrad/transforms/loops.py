@@ -36,7 +36,12 @@ def _permuted(jaxpr: Jaxpr, inputs: Sequence[int], outs: Sequence[int]) -> Jaxpr
     key = ("permuted", tuple(inputs), tuple(outs))
     if key not in jaxpr.memo:
         jaxpr.memo[key] = Jaxpr(
-            [jaxpr.invars[i] for i in inputs], jaxpr.eqns, [jaxpr.outs[i] for i in outs], jaxpr.constvars, jaxpr.consts, jaxpr.name
+            [jaxpr.invars[i] for i in inputs],
+            jaxpr.eqns,
+            [jaxpr.outs[i] for i in outs],
+            jaxpr.constvars,
+            jaxpr.consts,
+            jaxpr.name,
         )
     return jaxpr.memo[key]  # type: ignore[no-any-return]
 
@@ -64,7 +69,10 @@ class Scan(Holder):
         carry, ys = jaxpr.out_avals[:nk], jaxpr.out_avals[nk:]
         body = [a.strong() for a in jaxpr.in_avals]
         given = [a.strong() for a in avals]
-        if given[: nc + nk] != body[: nc + nk] or [Aval(a.shape[1:], a.dtype) for a in given[nc + nk :]] != body[nc + nk :]:
+        if (
+            given[: nc + nk] != body[: nc + nk]
+            or [Aval(a.shape[1:], a.dtype) for a in given[nc + nk :]] != body[nc + nk :]
+        ):
             raise IRError(f"scan: operands {given} do not fit the body's inputs {body}")
         if [a.strong() for a in carry] != body[nc : nc + nk]:
             raise IRError(f"scan: the carry goes in as {body[nc : nc + nk]} and comes out as {carry}")
@@ -149,7 +157,9 @@ class Scan(Holder):
                 return [*carry, *found[nk:]]
             carry = grown
 
-    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+    def split(
+        self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any
+    ) -> Sequence[Any]:
         jaxpr, nc, nk = params["jaxpr"], params["num_consts"], params["num_carry"]
         mask = [*linear[:nc], *reached[:nk], *linear[nc + nk :]]
         split = split_jaxpr(jaxpr, mask, reached)
@@ -254,9 +264,7 @@ def _returning(jaxpr: Jaxpr, inputs: tuple[int, ...]) -> Jaxpr:
     return jaxpr.memo[key]  # type: ignore[no-any-return]
 
 
-def _transposed_step(
-    jaxpr: Jaxpr, nc: int, nk: int, linear: tuple[bool, ...], live_ys: tuple[bool, ...]
-) -> Jaxpr:
+def _transposed_step(jaxpr: Jaxpr, nc: int, nk: int, linear: tuple[bool, ...], live_ys: tuple[bool, ...]) -> Jaxpr:
     """(const residuals, ct of carry, sums for linear consts, live ct of ys, x residuals) -> (ct of carry, sums, ct of xs)."""
     key = ("transposed step", nc, nk, linear, live_ys)
     if key in jaxpr.memo:
@@ -358,7 +366,9 @@ class While(Holder):
                 return carry
             carry = grown
 
-    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+    def split(
+        self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any
+    ) -> Sequence[Any]:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

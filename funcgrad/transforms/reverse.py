@@ -159,7 +159,9 @@ def linearize(fun: Flat, primals: Sequence[Any], live: Sequence[bool]) -> tuple[
     linear = LinearTrace(base)
     trace = JVPTrace(linear, base)
     trace.name = linear.name = getattr(fun, "__name__", "")
-    tangents = [linear.new_input(aval_of(p).strong()) if is_live else None for p, is_live in zip(primals, live, strict=True)]
+    tangents = [
+        linear.new_input(aval_of(p).strong()) if is_live else None for p, is_live in zip(primals, live, strict=True)
+    ]
     inputs = [p if t is None else JVPTracer(trace, p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
         with set_trace(trace):
