@@ -41,6 +41,7 @@ MAIN = ("float32", "float64", "complex128", "int32")
 #: Primitives that no row stands for, and why.
 EXCEPTIONS = {
     "debug_callback": "has an effect and no result; tests/test_laws.py and the tests of debug.print see the effect",
+    "riemann_zeta": "raises where a derivative is asked for; its values are compared in tests/test_special.py",
 }
 
 
@@ -319,6 +320,88 @@ BINARY = [
         raw=True,
     ),
     elementwise(p.select, _choice, flags(), values(), values(), dtypes=ALL, grad=(1, 2), raw=True, special=False),
+]
+
+
+# Special functions: by the standard library, or by the definition. tests/test_special.py compares them with SciPy's.
+
+
+def _of_numbers(f: Callable[..., float]) -> Callable[..., Any]:
+    def apply(*xs: Any) -> Any:
+        return np.vectorize(lambda *x: f(*map(float, x)), otypes=[np.longdouble])(*xs) if np.size(xs[0]) else xs[0]
+
+    return apply
+
+
+def _psi(x: float) -> float:
+    w = x + 1000
+    return math.log(w) - 1 / (2 * w) - 1 / (12 * w * w) - math.fsum(1 / (x + k) for k in range(1000))
+
+
+def _zeta(s: float, q: float) -> float:
+    w = q + 1000
+    rest = w ** (1 - s) / (s - 1) + w**-s / 2 + s * w ** (-s - 1) / 12 - s * (s + 1) * (s + 2) * w ** (-s - 3) / 720
+    return math.fsum((q + k) ** -s for k in range(1000)) + rest
+
+
+def _beta(a: float, b: float) -> float:
+    return math.gamma(a) * math.gamma(b) / math.gamma(a + b)
+
+
+def _gammainc(a: float, x: float) -> float:
+    return x**a * math.exp(-x) * math.fsum(x**n / math.gamma(a + n + 1) for n in range(60))
+
+
+def _betainc(a: float, b: float, x: float) -> float:
+    term, terms = 1.0, []
+    for n in range(400):
+        terms.append(term / (a + n))
+        term *= (n + 1 - b) * x / (n + 1)
+    return x**a * math.fsum(terms) / _beta(a, b)
+
+
+def _bessel(order: int, x: float) -> float:
+    return math.fsum((x / 2) ** (2 * k + order) / (math.factorial(k) * math.factorial(k + order)) for k in range(40))
+
+
+def _root(f: Callable[[float], float], y: float) -> float:
+    low, high = -40.0, 40.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if f(middle) < y else (low, middle)
+    return low
+
+
+def special_row(primitive: Primitive, f: Callable[..., float], *args: Arg, grad: Sequence[int] | None = None) -> Op:
+    return elementwise(primitive, _of_numbers(f), *args, grad=grad, special=False, ulps=256)
+
+
+_NEAR, _ABOVE, _INSIDE = values(-2, 2), values(0.4, 4), values(0.1, 0.8)
+SPECIAL = [
+    special_row(p.erfc, math.erfc, _NEAR),
+    special_row(p.erfcx, lambda x: math.exp(x * x) * math.erfc(x), _NEAR),
+    special_row(p.erfinv, lambda y: _root(math.erf, y), values(-0.9, 0.9)),
+    special_row(p.ndtri, lambda y: _root(lambda x: math.erfc(-x / math.sqrt(2)) / 2, y), _INSIDE),
+    special_row(p.log_ndtr, lambda x: math.log(math.erfc(-x / math.sqrt(2)) / 2), _NEAR),
+    special_row(p.logit, lambda x: math.log(x / (1 - x)), _INSIDE),
+    special_row(p.entr, lambda x: -x * math.log(x), _ABOVE),
+    special_row(p.xlogy, lambda x, y: x * math.log(y), _NEAR, _ABOVE),
+    special_row(p.xlog1py, lambda x, y: x * math.log1p(y), _NEAR, _ABOVE),
+    special_row(p.gamma, math.gamma, _ABOVE),
+    special_row(p.gammaln, math.lgamma, _ABOVE),
+    special_row(p.digamma, _psi, _ABOVE),
+    special_row(p.zeta, _zeta, values(1.5, 4), _ABOVE, grad=(1,)),
+    special_row(p.beta, _beta, _ABOVE, _ABOVE),
+    special_row(p.betaln, lambda a, b: math.log(_beta(a, b)), _ABOVE, _ABOVE),
+    special_row(p.gammainc, _gammainc, _ABOVE, _ABOVE),
+    special_row(p.gammaincc, lambda a, x: 1 - _gammainc(a, x), _ABOVE, _ABOVE),
+    special_row(p.gamma_density, lambda a, x: x ** (a - 1) * math.exp(-x) / math.gamma(a), _ABOVE, _ABOVE),
+    special_row(p.betainc, _betainc, _ABOVE, _ABOVE, _INSIDE),
+    special_row(p.beta_density, lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / _beta(a, b), _ABOVE, _ABOVE, _INSIDE),
+    special_row(p.i0, lambda x: _bessel(0, x), _NEAR),
+    special_row(p.i1, lambda x: _bessel(1, x), _NEAR),
+    special_row(p.i0e, lambda x: math.exp(-abs(x)) * _bessel(0, x), values(0.2, 3)),
+    special_row(p.i1e, lambda x: math.exp(-abs(x)) * _bessel(1, x), values(0.2, 3)),
 ]
 
 
@@ -729,7 +812,7 @@ FFT = [
     )
 ]
 
-PRIMITIVES = [*UNARY, *BINARY, *STRUCTURE, *REDUCTIONS, *INDEXING, *CONTRACTIONS, *LINALG, *FFT, *OTHERS]
+PRIMITIVES = [*UNARY, *BINARY, *SPECIAL, *STRUCTURE, *REDUCTIONS, *INDEXING, *CONTRACTIONS, *LINALG, *FFT, *OTHERS]
 
 
 # The NumPy surface ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad import random
 from funcgrad.errors import ConcretizationError, OperandError, OperandTypeError
-from funcgrad.random import _gamma, _normal, _poisson, _threefry
+from funcgrad.random import _gamma, _normal, _threefry
 
 KEY = random.key(7)
 SIZE = 4000
@@ -388,11 +388,9 @@ def test_orthogonal_matrices_are_orthogonal_and_turn_both_ways():
     assert set(random.orthogonal(KEY, 1, (30,)).ravel().round(14).tolist()) == {-1.0, 1.0}
 
 
-def test_orthogonal_is_the_q_of_a_positive_qr():
-    g = random.normal(KEY, (4, 4))
-    q = random.orthogonal(KEY, 4)
-    # The first column of g, turned by the reflections, is that of R: a positive multiple of the first unit vector.
-    np.testing.assert_allclose(q.T @ g[:, 0], np.linalg.norm(g[:, 0]) * np.eye(4)[0], atol=1e-13)
+def test_matrices_of_half_precision():
+    assert random.orthogonal(KEY, 3, (), np.float16).dtype == np.float16
+    assert random.multivariate_normal(KEY, np.zeros(2), np.eye(2), (3,), np.float16).dtype == np.float16
 
 
 # Accuracy of what the distributions are made of -----------------------------------------------------------------------
@@ -412,17 +410,6 @@ def test_normal_quantile():
             for quantile in (_normal.normal_quantile, fg.jit(_normal.normal_quantile)):
                 assert np.max(np.abs(quantile(x) - expected) / np.spacing(np.abs(expected).astype(dtype))) < 8
     fg.testing.check_grads(_normal.normal_quantile, (np.array([-0.9, -0.3, 0.0, 0.6]),), order=2)
-
-
-def test_digamma_and_log_factorial():
-    # psi(1) = -gamma; psi(a + 1) = psi(a) + 1 / a; the duplication formula (DLMF 5.5.8).
-    a = np.geomspace(1e-3, 1e6, 50)
-    assert abs(_gamma.digamma(np.array([1.0]))[0] + np.euler_gamma) < 1e-14
-    np.testing.assert_allclose(_gamma.digamma(a + 1), _gamma.digamma(a) + 1 / a, rtol=1e-12, atol=1e-12)
-    doubled = 0.5 * (_gamma.digamma(a) + _gamma.digamma(a + 0.5)) + math.log(2)
-    np.testing.assert_allclose(_gamma.digamma(2 * a), doubled, rtol=1e-13, atol=1e-12)
-    k = np.arange(170.0)
-    np.testing.assert_allclose(_poisson._log_factorial(k), [math.lgamma(i + 1) for i in k], rtol=1e-13, atol=1e-12)
 
 
 # Derivatives ----------------------------------------------------------------------------------------------------------
@@ -584,4 +571,5 @@ def test_errors(call, error, message):
 def test_traced_parameters_out_of_range():
     assert np.isnan(fg.jit(lambda a: random.gamma(KEY, a))(-1.0))
     assert fg.jit(lambda lam: random.poisson(KEY, lam))(-1.0) == -1
-    assert np.isnan(fg.jit(lambda c: random.multivariate_normal(KEY, np.zeros(2), c))(-np.eye(2))).any()
+    with pytest.raises(np.linalg.LinAlgError):
+        fg.jit(lambda c: random.multivariate_normal(KEY, np.zeros(2), c))(-np.eye(2))

@@ -32,6 +32,7 @@ from ..api.custom import custom_jvp
 from ..api.staging import jit
 from ..core.errors import OperandError
 from ..core.types import aval_of
+from ..primitives import digamma
 from ._arguments import float_dtype, parameters, require, shape_of_draws
 from ._keys import checked_key, split
 from ._normal import normal
@@ -90,19 +91,6 @@ def _draw_log_gamma_jvp(primals: Any, tangents: Any) -> Any:
 
 
 # The derivative -------------------------------------------------------------------------------------------------------
-
-
-def digamma(a: Any) -> Any:
-    """psi(a) for a > 0: psi(a) = psi(a + 10) - sum 1/(a + k), and Stirling's series there (DLMF 5.5.2, 5.11.2)."""
-    shift = 1 / a
-    for k in range(1, 10):
-        shift = shift + 1 / (a + k)
-    y = a + 10
-    z = 1 / (y * y)
-    series = -1 / 12
-    for c in (691 / 32760, -1 / 132, 1 / 240, -1 / 252, 1 / 120, -1 / 12):
-        series = series * z + c
-    return fnp.log(y) - 0.5 / y + series * z - shift
 
 
 @jit

@@ -3,7 +3,8 @@
 With u uniform in (-1, 1), z(u) = Phi^-1((1 + u) / 2) = sqrt(2) erfinv(u) is a standard normal number. Taking u, not
 p = (1 + u) / 2, keeps full relative accuracy around z = 0, and in both tails alike. The rational approximations are
 those of PPND16 in M. Wichura, "Algorithm AS 241: the percentage points of the normal distribution", Applied Statistics
-37 (1988) 477-484, with q = u / 2 and r = sqrt(-log((1 - |u|) / 2)); their relative error is about 1e-16.
+37 (1988) 477-484, with q = u / 2 and r = sqrt(-log((1 - |u|) / 2)); their relative error is about 1e-16. The primitive
+``erfinv`` is as accurate, but takes ten times as long.
 """
 
 from __future__ import annotations

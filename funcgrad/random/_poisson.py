@@ -7,7 +7,6 @@ random variables", Insurance: Mathematics and Economics 12 (1993) 39-45.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from .. import lax
 from .. import numpy as fnp
 from ..api.staging import jit
 from ..core.types import aval_of
+from ..primitives import gammaln
 from ._arguments import integer_dtype, parameters, require, shape_of_draws
 from ._keys import checked_key, split
 from ._uniform import fractions, open_fractions
@@ -26,17 +26,6 @@ _FLOAT64 = np.dtype(np.float64)
 _SMALL_RATE = 10.0
 #: A number this many standard deviations above a rate of 2^62 would not be an int64.
 _LARGEST_RATE = 2.0**62
-
-
-def _log_factorial(k: Any) -> Any:
-    """log k! for whole k >= 0: Stirling's series at k + 8 (DLMF 5.11.1), less the logarithm of (k+1) ... (k+7)."""
-    product = k + 1
-    for i in range(2, 8):
-        product = product * (k + i)
-    y = k + 8
-    z = 1 / (y * y)
-    series = ((((1 / 1188 * z - 1 / 1680) * z + 1 / 1260) * z - 1 / 360) * z + 1 / 12) / y
-    return (y - 0.5) * fnp.log(y) - y + 0.5 * math.log(2 * math.pi) + series - fnp.log(product)
 
 
 def _products(key: Any, rate: Any) -> Any:
@@ -78,7 +67,7 @@ def _rejections(key: Any, rate: Any) -> Any:
         whole = fnp.maximum(k, 0.0)
         squeezed = (us >= 0.07) & (v <= v_r)
         outside = (k < 0) | ((us < 0.013) & (v > us))
-        below = fnp.log(v * inverse_alpha / (a / (us * us) + b)) <= whole * log_rate - rate - _log_factorial(whole)
+        below = fnp.log(v * inverse_alpha / (a / (us * us) + b)) <= whole * log_rate - rate - gammaln(whole + 1)
         accepted = squeezed | (~outside & below)
         return key, done | accepted, fnp.where(done | ~accepted, drawn, k)
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import lax
 from .. import numpy as fnp
-from ..api.staging import jit
 from ..core.errors import OperandError
-from ..core.trace import Tracer
 from ..core.types import aval_of
+from ..numpy import linalg
 from ._arguments import count, float_dtype, parameters, require, shape_of_draws
 from ._gamma import loggamma
 from ._inverse import exponential
@@ -22,32 +20,13 @@ from ._uniform import rademacher
 __all__ = ["ball", "multivariate_normal", "orthogonal"]
 
 
-@jit
-def cholesky_columns(a: Any) -> Any:
-    """The columns of the lower triangular L with L L^T = a, stacked along a new leading axis.
-
-    ``a``: symmetric matrices of the shape (..., n, n). Column by column, outer-product form: G. Golub, C. Van Loan,
-    "Matrix computations", section 4.2. NaN where a matrix is not positive definite.
-    """
-    n, dtype = aval_of(a).shape[-1], aval_of(a).dtype
-
-    def eliminate(rest: Any, at: Any) -> tuple[Any, Any]:
-        unit, below = at
-        pivot = fnp.sum(rest * (unit[:, None] * unit), axis=(-2, -1))
-        column = fnp.matmul(rest, unit) * below / fnp.sqrt(pivot)[..., None]
-        return rest - column[..., :, None] * column[..., None, :], column
-
-    ones = fnp.eye(n, dtype=dtype), fnp.triu(fnp.ones((n, n), dtype))
-    return lax.scan(eliminate, a, ones)[1]
-
-
 def multivariate_normal(key: Any, mean: Any, cov: Any, shape: Any = None, dtype: Any = np.float64) -> Any:
     """Normal vectors, along the last axis, of a mean vector and a covariance matrix.
 
     ``mean``: of shape (..., n); ``cov``: of shape (..., n, n), symmetric and positive definite; its upper triangle is not
     looked at. ``shape``: that of the result without its last axis, by default the common one of the leading axes. Drawn
     as mean + L z with L L^T = cov (Cholesky). Gradients flow to both. Raises OperandError for shapes that do not fit and
-    for a matrix that is not positive definite; of a traced one that is not, the result is NaN.
+    for a matrix that is not positive definite; where a program finds a traced one so, NumPy's LinAlgError.
 
     >>> import numpy as np
     >>> from funcgrad.random import key
@@ -64,13 +43,13 @@ def multivariate_normal(key: Any, mean: Any, cov: Any, shape: Any = None, dtype:
     key, n = checked_key("multivariate_normal", key), m[-1]
     leading = np.broadcast_to(0, m[:-1]), np.broadcast_to(0, c[:-2])
     prefix = shape_of_draws("multivariate_normal", shape, *leading)
-    lower = fnp.tril(cov)
-    columns = cholesky_columns(lower + fnp.swapaxes(fnp.tril(cov, -1), -1, -2))
-    if not isinstance(columns, Tracer):
-        require("multivariate_normal", "cov must be positive definite", lambda _: np.all(np.isfinite(columns)), cov)
+    try:
+        # LAPACK has no half precision.
+        root = fnp.astype(linalg.cholesky(fnp.astype(cov, np.result_type(dtype, np.float32))), dtype)
+    except np.linalg.LinAlgError:
+        raise OperandError("multivariate_normal: cov must be symmetric and positive definite, but is not") from None
     z = normal(key, (*prefix, n), dtype)
-    moved = fnp.moveaxis(columns, 0, -1)
-    return mean + fnp.sum(moved * z[..., None, :], axis=-1)
+    return mean + fnp.sum(root * z[..., None, :], axis=-1)
 
 
 def ball(key: Any, d: int, p: float = 2, shape: Any = (), dtype: Any = np.float64) -> Any:
@@ -96,36 +75,11 @@ def ball(key: Any, d: int, p: float = 2, shape: Any = (), dtype: Any = np.float6
     return rademacher(sign_key, (*shape, d), dtype) * fnp.exp((log_power - fnp.log(total)[..., None]) / p)
 
 
-@jit
-def reflected(g: Any) -> Any:
-    """The orthogonal Q of g = Q R with a positive diagonal of R if g were square normal; ``g``: (..., n, n).
-
-    Only the lower triangle of ``g`` is used: what lies above it does not change the distribution.
-    """
-    n, dtype = aval_of(g).shape[-1], aval_of(g).dtype
-
-    def reflect(q: Any, at: Any) -> tuple[Any, Any]:
-        x, unit, below = at
-        x = x * below
-        # H = I - 2 v v^T / v.v takes x to -sign |x| unit; q becomes q H, with its column turned by that sign.
-        length = fnp.sqrt(fnp.sum(x * x, axis=-1, keepdims=True))
-        head = fnp.sum(x * unit, axis=-1, keepdims=True)
-        sign = fnp.where(head < 0, dtype.type(-1), dtype.type(1))
-        v = x + sign * length * unit
-        scale = 2 / fnp.sum(v * v, axis=-1, keepdims=True)
-        q = q - fnp.sum(q * v[..., None, :], axis=-1)[..., :, None] * (scale * v)[..., None, :]
-        return q * (1 - (1 + sign[..., None]) * unit), None
-
-    columns = fnp.moveaxis(g, -1, 0)
-    start = fnp.broadcast_to(fnp.eye(n, dtype=dtype), np.shape(g))
-    return lax.scan(reflect, start, (columns, fnp.eye(n, dtype=dtype), fnp.triu(fnp.ones((n, n), dtype))))[0]
-
-
 def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = np.float64) -> Any:
     """Orthogonal matrices, uniform (by Haar's measure); the result has the shape (*shape, n, n).
 
-    A product of Householder reflections of normal vectors: G. Stewart, "The efficient generation of random orthogonal
-    matrices with an application to condition estimators", SIAM J. Numer. Anal. 17 (1980) 403-409. ``dtype`` is a real one.
+    The Q of a normal matrix A = Q R where the diagonal of R is positive: F. Mezzadri, "How to generate random matrices from
+    the classical compact groups", Notices of the AMS 54 (2007) 592-604. ``dtype`` is a real one.
 
     >>> import numpy as np
     >>> from funcgrad.random import key
@@ -136,4 +90,8 @@ def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = np.float64) -> An
     key, dtype = checked_key("orthogonal", key), float_dtype("orthogonal", dtype)
     n = count("orthogonal", "n", n)
     shape = shape_of_draws("orthogonal", shape)
-    return reflected(normal(key, (*shape, n, n), dtype))
+    # LAPACK has no half precision.
+    wide = np.result_type(dtype, np.float32)
+    q, r = linalg.qr(normal(key, (*shape, n, n), wide))
+    signs = fnp.where(fnp.diagonal(r, axis1=-2, axis2=-1) < 0, wide.type(-1), wide.type(1))
+    return fnp.astype(q * signs[..., None, :], dtype)
