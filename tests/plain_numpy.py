@@ -331,7 +331,7 @@ def kalman_filter(state, transition, measurements, noise):
         gain = covariance @ observe.T @ np.linalg.inv(s)
         state = state + gain @ innovation
         covariance = (np.eye(2) - gain @ observe) @ covariance
-        sign, log_det = np.linalg.slogdet(2 * np.pi * s)
+        _, log_det = np.linalg.slogdet(2 * np.pi * s)
         log_likelihood -= 0.5 * (log_det + innovation @ np.linalg.solve(s, innovation))
     return state, log_likelihood
 

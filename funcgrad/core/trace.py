@@ -31,6 +31,7 @@ from .source import Source, at_source, user_source
 from .types import Aval, aval_of
 
 __all__ = [
+    "AS_NUMBER",
     "EVAL",
     "EvalTrace",
     "Primitive",
@@ -186,6 +187,13 @@ def _find_primitive(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+#: What to write instead of what asks for a plain number without saying so.
+AS_NUMBER = (
+    "math.sin(x) and `a[i] = x` into a plain array ask for a plain number too: write np.sin(x), and "
+    "a = funcgrad.at(a)[i].set(x)"
+)
+
+
 class Tracer:
     """A value seen by a trace. The NumPy surface installs operators and methods on this class."""
 
@@ -213,9 +221,13 @@ class Tracer:
     def size(self) -> int:
         return self.aval.size
 
-    def concrete(self, use: str) -> Any:
-        """The concrete value, where there is one; else raises ConcretizationError that says what ``use`` was."""
-        raise ConcretizationError(f"{use} needs a concrete value; {self.describe()}; {self.advice()}")
+    def concrete(self, use: str, instead: str = "") -> Any:
+        """The concrete value, where there is one; else raises ConcretizationError.
+
+        It says what ``use`` was, and what to write ``instead`` where that is more than the general advice.
+        """
+        advice = f"{self.advice()}; {instead}" if instead else self.advice()
+        raise ConcretizationError(f"{use} needs a concrete value; {self.describe()}; {advice}")
 
     def describe(self) -> str:
         """What the tracer stands for, for error messages."""
@@ -241,10 +253,10 @@ class Tracer:
         return int(self.concrete("int()"))
 
     def __float__(self) -> float:
-        return float(self.concrete("float()"))
+        return float(self.concrete("float()", AS_NUMBER))
 
     def __complex__(self) -> complex:
-        return complex(self.concrete("complex()"))
+        return complex(self.concrete("complex()", AS_NUMBER))
 
     def __index__(self) -> int:
         use = "use as a Python integer (a shape, `range`, an index of a list or a plain array: for that, fnp.take(table, i))"
@@ -268,7 +280,8 @@ class Tracer:
         raise TracerArrayError(
             f"a plain array was asked for, as by np.array([x, y]) or a function outside funcgrad, but {self.describe()}; "
             f"use fnp.stack([x, y]), fnp.asarray or another function of funcgrad.numpy, fnp.take(table, i, axis=0) to "
-            f"index a plain array with it, or funcgrad.pure_callback for code that must stay outside"
+            f"index a plain array with it, a = funcgrad.at(a)[i].set(x) to assign it into one, or funcgrad.pure_callback for "
+            f"code that must stay outside"
         )
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:

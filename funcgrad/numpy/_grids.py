@@ -14,10 +14,9 @@ from .. import primitives as prim
 from ..core.errors import OperandError
 from ..core.trace import Tracer
 from ..core.types import aval_of
-from ._at import same_kind
 from ._creation import indices
 from ._indexing import nonzero, take
-from ._promote import asarray, constant
+from ._promote import asarray, constant, convert_to, eager
 from ._shape import ravel, reshape_to
 from ._types import shape as _shape_of
 from ._ufuncs import not_equal
@@ -96,6 +95,13 @@ def mask_indices(
     return nonzero(not_equal(mask_func(constant(np.ones((n, n), int)), k), 0), size=size)
 
 
+def _numpy_fill_diagonal(a: Any, val: Any, wrap: bool = False) -> Any:
+    result = np.array(a)
+    np.fill_diagonal(result, val, wrap)
+    return result
+
+
+@eager(_numpy_fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> Any:
     """As :func:`numpy.fill_diagonal`, but ``a`` is left as it is and the new array is returned.
 
@@ -121,7 +127,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> Any:
             raise OperandError(f"All dimensions of input must be of equal length, not {shape}")
         step = 1 + int(np.cumprod(shape[:-1]).sum())
     places = np.arange(0, end, step)
-    values = ravel(same_kind("fill_diagonal", val, np.dtype(a.dtype)))
+    values = ravel(convert_to(asarray(val), np.dtype(a.dtype), strong=True))
     count = aval_of(values).shape[0]
     if not places.size or not count:
         return prim.copy(a)

@@ -120,9 +120,18 @@ def packbits(a: Any, /, axis: int | None = None, bitorder: str = "big") -> Any:
     return moveaxis(packed, -1, axis)
 
 
-@eager(np.unpackbits)
+def _numpy_unpackbits(a: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big") -> Any:
+    """NumPy's, but for the bits beyond an array without elements, which NumPy 2.4 takes from old memory."""
+    bits = np.unpackbits(a, axis=axis, count=count, bitorder=bitorder)  # type: ignore[call-overload]
+    return bits if np.size(a) else np.zeros_like(bits)
+
+
+@eager(_numpy_unpackbits)
 def unpackbits(a: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big") -> Any:
-    """As :func:`numpy.unpackbits`: the eight bits of each byte of an axis, each as a byte that is 0 or 1."""
+    """As :func:`numpy.unpackbits`: the eight bits of each byte of an axis, each as a byte that is 0 or 1.
+
+    Bits asked for beyond the end are 0.
+    """
     places = _weights(bitorder)
     a = asarray(a)
     if a.dtype != _BYTE:

@@ -49,6 +49,8 @@ def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = No
     >>> union1d(np.array([3, 1]), np.array([1, 2]), size=4, fill_value=-1)
     array([ 1,  2,  3, -1])
     """
+    if size is None and all_plain((ar1, ar2)) and eager_allowed():
+        return np.union1d(ar1, ar2)
     return unique(concatenate((asarray(ar1), asarray(ar2)), axis=None), size=size, fill_value=fill_value)
 
 

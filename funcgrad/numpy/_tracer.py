@@ -20,19 +20,28 @@ from ..core.trace import Tracer
 from ..core.types import Aval, is_array_like
 from . import (
     _calculus,
+    _conversion,
+    _covariance,
     _creation,
     _functional,
+    _grids,
+    _histograms,
     _indexing,
+    _integers,
     _joining,
     _linear,
     _nan,
     _padding,
+    _polynomials,
     _quantiles,
     _reductions,
+    _sets,
     _shape,
     _sorting,
+    _stride_tricks,
     _types,
     _ufuncs,
+    _windows,
     fft,
     linalg,
 )
@@ -56,13 +65,43 @@ _MODULES = (
     _calculus,
     _functional,
     _types,
+    _sets,
+    _polynomials,
+    _windows,
+    _histograms,
+    _covariance,
+    _integers,
+    _grids,
+    _conversion,
 )
+
+
+def _writing(name: str, instead: str) -> Callable[..., NoReturn]:
+    """A function of NumPy that writes into its first argument."""
+
+    def function(*_: Any, **__: Any) -> NoReturn:
+        raise InPlaceError(f"np.{name} changes an array in place, which a traced value cannot be; write `{instead}`")
+
+    return function
+
+
+#: NumPy's functions that write into their argument, and what to write instead.
+_WRITING = {
+    "copyto": "x = fnp.where(mask, values, x)",
+    "fill_diagonal": "x = fnp.fill_diagonal(x, value)",
+    "place": "x = x.at[mask].set(values)",
+    "put": "x = x.at[i].set(values)",
+    "put_along_axis": "x = fnp.put_along_axis(x, indices, values, axis)",
+    "putmask": "x = fnp.where(mask, values, x)",
+}
 
 #: The functions of this package by NumPy's qualified name.
 SURFACE: dict[str, Callable[..., Any]] = {
     **{name: getattr(module, name) for module in _MODULES for name in module.__all__},
     **{f"fft.{name}": getattr(fft, name) for name in fft.__all__},
     **{f"linalg.{name}": getattr(linalg, name) for name in linalg.__all__},
+    **{f"lib.stride_tricks.{name}": getattr(_stride_tricks, name) for name in _stride_tricks.__all__},
+    **{name: _writing(name, instead) for name, instead in _WRITING.items()},
 }
 
 

@@ -57,8 +57,8 @@ def kaiser(M: Any, beta: Any) -> Any:
     """As :func:`numpy.kaiser`: I0(beta sqrt(1 - t²)) / I0(beta) at M points t from -1 to 1. ``beta`` may be traced.
 
     >>> import funcgrad as fg
-    >>> fg.grad(lambda beta: kaiser(3, beta)[0])(2.0).round(6)
-    -0.306104
+    >>> round(fg.grad(lambda beta: kaiser(3, beta)[0])(2.0), 6)
+    -0.306097
     """
     M = _points("kaiser", M)
     if not isinstance(beta, Tracer):

@@ -1,5 +1,5 @@
-"""SciPy's functions for traced values, under SciPy's names. SciPy itself is not needed."""
+"""SciPy's functions for traced values, under SciPy's names. SciPy itself is needed by ``optimize`` only."""
 
-from . import linalg, special
+from . import linalg, optimize, special
 
-__all__ = ["linalg", "special"]
+__all__ = ["linalg", "optimize", "special"]

@@ -14,7 +14,19 @@ import numpy as np
 
 from ..core.errors import ConcretizationError
 from ..core.ir import Jaxpr
-from ..core.trace import EVAL, Primitive, Trace, Tracer, _state, current_trace, eval_jaxpr, run_under, set_trace, stage
+from ..core.trace import (
+    AS_NUMBER,
+    EVAL,
+    Primitive,
+    Trace,
+    Tracer,
+    _state,
+    current_trace,
+    eval_jaxpr,
+    run_under,
+    set_trace,
+    stage,
+)
 from ..core.types import Aval, aval_of, is_inexact, shape_of
 from ..primitives import broadcast_in_dim
 
@@ -61,8 +73,8 @@ class JVPTracer(Tracer):
     def dtype(self) -> Any:
         return self.aval.dtype
 
-    def concrete(self, use: str) -> Any:
-        return self.primal.concrete(use) if isinstance(self.primal, Tracer) else self.primal
+    def concrete(self, use: str, instead: str = "") -> Any:
+        return self.primal.concrete(use, instead) if isinstance(self.primal, Tracer) else self.primal
 
     def __float__(self) -> float:
         return float(self._without_derivative("float()"))
@@ -79,10 +91,10 @@ class JVPTracer(Tracer):
     def _without_derivative(self, use: str) -> NoReturn:
         """A plain number would silently lose its derivative."""
         if isinstance(self.primal, Tracer):
-            self.primal.concrete(use)
+            self.primal.concrete(use, AS_NUMBER)
         raise ConcretizationError(
-            f"{use} of a value of type {self.aval} that is being differentiated would lose its derivative; use the function "
-            f"of funcgrad.numpy instead of one of math, or say lax.stop_gradient(x) to mean the value alone"
+            f"{use} of a value of type {self.aval} that is being differentiated would lose its derivative; {AS_NUMBER}; "
+            f"or say lax.stop_gradient(x) to mean the value alone"
         )
 
     def __format__(self, spec: str) -> str:
