@@ -397,7 +397,9 @@ SPECIAL = [
     special_row(p.gammaincc, lambda a, x: 1 - _gammainc(a, x), _ABOVE, _ABOVE),
     special_row(p.gamma_density, lambda a, x: x ** (a - 1) * math.exp(-x) / math.gamma(a), _ABOVE, _ABOVE),
     special_row(p.betainc, _betainc, _ABOVE, _ABOVE, _INSIDE),
-    special_row(p.beta_density, lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / _beta(a, b), _ABOVE, _ABOVE, _INSIDE),
+    special_row(
+        p.beta_density, lambda a, b, x: x ** (a - 1) * (1 - x) ** (b - 1) / _beta(a, b), _ABOVE, _ABOVE, _INSIDE
+    ),
     special_row(p.i0, lambda x: _bessel(0, x), _NEAR),
     special_row(p.i1, lambda x: _bessel(1, x), _NEAR),
     special_row(p.i0e, lambda x: math.exp(-abs(x)) * _bessel(0, x), values(0.2, 3)),

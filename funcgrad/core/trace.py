@@ -156,7 +156,9 @@ class Primitive:
     def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool] | None:
         return None
 
-    def split(self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any) -> Sequence[Any]:
+    def split(
+        self, args: Sequence[Any], linear: Sequence[bool], reached: Sequence[bool], **params: Any
+    ) -> Sequence[Any]:
         self._missing("split", "its linear results cannot be told from the others")
 
     def stage(self, args: Sequence[Any], params: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:

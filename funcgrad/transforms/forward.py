@@ -153,7 +153,8 @@ class JVPTrace(Trace):
             _state.trace = self
         if primitive.multiple:
             return [
-                y if t is None else JVPTracer(self, y, t) for y, t in zip(outs, touts or [None] * len(outs), strict=True)
+                y if t is None else JVPTracer(self, y, t)
+                for y, t in zip(outs, touts or [None] * len(outs), strict=True)
             ]
         return outs if touts is None else JVPTracer(self, outs, touts)
 
@@ -176,9 +177,7 @@ def jvp(fun: Flat, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[lis
     return [y for y, _ in pairs], [t for _, t in pairs]
 
 
-def jvp_jaxpr(
-    jaxpr: Jaxpr, live: Sequence[bool], keep: Sequence[bool] | None = None
-) -> tuple[Jaxpr, tuple[bool, ...]]:
+def jvp_jaxpr(jaxpr: Jaxpr, live: Sequence[bool], keep: Sequence[bool] | None = None) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr (primals, live tangents) -> (results, live tangents of results), and which results have a tangent.
 
     ``live`` says which inputs have a tangent; results marked in ``keep`` get one even if it is zero.
@@ -205,4 +204,3 @@ def jvp_jaxpr(
         with set_trace(EVAL):
             jaxpr.memo[key] = stage(fun, [*avals, *tangents], f"jvp_{jaxpr.name}"), tuple(live_out)
     return jaxpr.memo[key]  # type: ignore[no-any-return]
-
