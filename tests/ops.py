@@ -820,10 +820,6 @@ PRIMITIVES = [*UNARY, *BINARY, *SPECIAL, *STRUCTURE, *REDUCTIONS, *INDEXING, *CO
 # The NumPy surface ----------------------------------------------------------------------------------------------------
 
 
-#: Functions whose derivative differs from that of JAX, or that JAX has not, and why.
-NOT_JAXS = {"fix": "jax.numpy has no fix"}
-
-
 def np_row(
     name: str, *args: Arg, grad: Any = None, dtypes: Any = ("float32", "float64"), tag: str = "", **static: Any
 ) -> Op:
@@ -840,7 +836,7 @@ def np_row(
         grad=tuple(range(len(args))) if grad is None else tuple(grad),
         ulps=64,
         order=order,
-        jax=None if name in NOT_JAXS else lambda jnp, *xs: getattr(jnp, name)(*xs, **static),
+        jax=lambda jnp, *xs: getattr(jnp, name)(*xs, **static),
     )
 
 
@@ -857,7 +853,7 @@ def call_row(
         grad=tuple(range(len(args))) if grad is None else tuple(grad),
         ulps=64,
         order=order,
-        jax=None if name in NOT_JAXS else f,
+        jax=f,
     )
 
 
@@ -870,7 +866,7 @@ SURFACE = [
     *(np_row(n, _X, dtypes=MAIN) for n in ["negative", "positive", "absolute", "square", "exp", "sin", "cos", "sinh",
         "cosh", "tanh", "sign", "real", "imag", "conj", "angle"]),
     *(np_row(n, _X, dtypes=_WITH_INTS) for n in ["fabs", "exp2", "expm1", "arctan", "arcsinh", "cbrt", "degrees",
-        "radians", "deg2rad", "rad2deg", "sinc", "rint", "floor", "ceil", "trunc", "fix", "nan_to_num"]),
+        "radians", "deg2rad", "rad2deg", "sinc", "rint", "floor", "ceil", "trunc", "nan_to_num"]),
     *(np_row(n, _POSITIVE, dtypes=("float32", "float64", "complex128"))
         for n in ["sqrt", "log", "log2", "log10", "log1p", "reciprocal"]),
     *(np_row(n, a(2, 3, low=-0.8, high=0.8)) for n in ["arcsin", "arccos", "arctanh", "tan"]),

@@ -45,17 +45,62 @@ def _prepared(name: str, a: Any, axis: int | None, order: Any) -> tuple[Any, int
 
 
 @eager(np.sort)
-def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
-    """As :func:`numpy.sort`, always stable."""
+def _sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
     a, axis = _prepared("sort", a, axis, order)
     return prim.sort(a, axis=axis)
 
 
 @eager(np.argsort)
-def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
-    """As :func:`numpy.argsort`; of traced values always stable."""
+def _argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
     a, axis = _prepared("argsort", a, axis, order)
     return prim.argsort(a, axis=axis)
+
+
+def sort(
+    a: Any,
+    axis: int | None = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: bool | None = None,
+    descending: bool = False,
+) -> Any:
+    """As :func:`numpy.sort`, always stable; ``descending`` as from NumPy 2.5 on, NaN last either way."""
+    if not descending:
+        return _sort(a, axis, kind, order, stable=stable)
+    a, along = _prepared("sort", a, axis, order)
+    return take_along_axis(a, _from_the_largest(a, along), along)
+
+
+def argsort(
+    a: Any,
+    axis: int | None = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: bool | None = None,
+    descending: bool = False,
+) -> Any:
+    """As :func:`numpy.argsort`, of traced values always stable; ``descending`` as of :func:`sort`."""
+    if not descending:
+        return _argsort(a, axis, kind, order, stable=stable)
+    a, along = _prepared("argsort", a, axis, order)
+    return _from_the_largest(a, along)
+
+
+def _from_the_largest(a: Any, axis: int) -> Any:
+    """The indices that sort in descending order, stably and NaN last.
+
+    The ascending order of the array from its end, read from its end: equal elements come out in their own order.
+    """
+    n = a.shape[axis]
+    order = prim.rev(prim.argsort(prim.rev(a, axes=(axis,)), axis=axis), axes=(axis,))
+    order = prim.sub(np.int64(n - 1), order)
+    if is_inexact(a.dtype):
+        taken = take_along_axis(a, order, axis)
+        last = prim.argsort(prim.ne(taken, taken), axis=axis)
+        order = take_along_axis(order, last, axis)
+    return order
 
 
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:

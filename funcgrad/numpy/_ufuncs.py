@@ -186,8 +186,8 @@ def angle(z: Any, deg: bool = False) -> Any:
     return multiply(result, 180 / math.pi) if deg else result
 
 
-@eager(np.fix)
 def fix(x: Any, out: Any = None) -> Any:
+    """As :func:`numpy.trunc`, whose older name this is; NumPy deprecates it from 2.5 on."""
     refuse_out("fix", out)
     return trunc(x)
 
