@@ -119,7 +119,9 @@ def _signature(x: Any) -> Any:
         aval = x.aval
         return (aval.shape, aval.dtype) if not aval.weak else {"i": int, "f": float, "c": complex}[aval.dtype.kind]
     if is_array_like(x):
-        return tuple(x.shape), np.dtype(x.dtype)
+        # A program belongs to the library of its arrays.
+        aval = aval_of(x)
+        return aval.shape, aval.dtype, type(x)
     return _Static(x)
 
 
@@ -467,7 +469,8 @@ def _described(signature: Any) -> str:
         return f"a Python {signature.__name__}"
     if isinstance(signature, _Static):
         return f"the static value {signature.value!r}"
-    return repr(Aval(*signature))
+    shape, dtype, *library = signature
+    return " of the class ".join([repr(Aval(shape, dtype)), *(t.__name__ for t in library)])
 
 
 class Traced:

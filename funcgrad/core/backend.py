@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import BackendError, LeakedTracerError
+from .types import FOREIGN_DTYPES
 
 if TYPE_CHECKING:
     from .ir import Jaxpr
@@ -33,11 +34,13 @@ class Backend:
     that takes arrays positionally and the primitive's parameters by keyword, and returns one array, or a sequence of
     arrays for a primitive with several outputs; a primitive without an entry is expanded into others if it can be.
     ``calls``: from the name of a named call (``softmax``) to a kernel that replaces its body. ``compile`` turns a whole
-    jaxpr without free variables into a callable of flat arrays that returns a list.
+    jaxpr without free variables into a callable of flat arrays that returns a list. ``dtypes``: from the dtypes of its
+    arrays to NumPy's, where ``np.dtype`` does not take them.
     """
 
     name: str = ""
     array_types: tuple[type, ...] = ()
+    dtypes: Mapping[Any, np.dtype[Any]] = MappingProxyType({})
     ops: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     calls: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
@@ -80,6 +83,7 @@ def register_backend(backend: Backend) -> None:
     """Make a back end known by its name and its array types."""
     with _lock:
         _registry[backend.name] = backend
+        FOREIGN_DTYPES.update(backend.dtypes)
         for t in backend.array_types:
             if t is not np.ndarray:
                 _types[t] = backend

@@ -25,6 +25,8 @@ _WEAK_DTYPES: dict[type, DType] = {
 }
 _WEAK_EXAMPLE = {"i": 0, "f": 0.0, "c": 0j}
 _BOOL = np.dtype(np.bool_)
+#: Dtypes of other libraries that ``np.dtype`` does not take; a back end that is registered adds its own.
+FOREIGN_DTYPES: dict[Any, DType] = {}
 _KIND_NAMES = {"f": "f", "i": "i", "u": "u", "c": "c"}
 
 
@@ -114,7 +116,10 @@ def aval_of(x: Any) -> Aval:
     if isinstance(x, bool):
         return Aval((), _BOOL)
     if _has_type(x):
-        return Aval(tuple(x.shape), np.dtype(x.dtype))
+        dtype = x.dtype
+        if not isinstance(dtype, np.dtype):
+            dtype = FOREIGN_DTYPES.get(dtype) or np.dtype(dtype)
+        return Aval(tuple(x.shape), dtype)
     raise TypeError(f"{x!r} of type {type(x).__name__} is not an array or a scalar")
 
 
