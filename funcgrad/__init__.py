@@ -7,7 +7,7 @@
 and come out as ``numpy.ndarray``. The names and arguments are those of JAX.
 """
 
-from . import errors, extend, lax, numpy, optim, random, scipy, testing, tree
+from . import errors, extend, lax, numpy, optim, random, scipy, testing, train, tree
 from .api.custom import checkpoint, checkpoint_policies, closure_convert, custom_jvp, custom_vjp, remat
 from .api.derivatives import (
     grad,
@@ -31,6 +31,7 @@ from .core.backend import backends, use_backend
 from .core.config import config
 from .core.types import float0
 from .numpy._at import at
+from .serialization import load, save
 
 __version__ = "0.1.0"
 
@@ -60,6 +61,7 @@ __all__ = [
     "lax",
     "linear_transpose",
     "linearize",
+    "load",
     "make_jaxpr",
     "numpy",
     "optim",
@@ -67,9 +69,11 @@ __all__ = [
     "random",
     "ravel_pytree",
     "remat",
+    "save",
     "scipy",
     "testing",
     "to_source",
+    "train",
     "tree",
     "use_backend",
     "value_and_grad",

@@ -18,7 +18,7 @@ LAYERS = {
     4: ["compiler"],
     5: ["tree", "api"],
     6: ["numpy", "scipy", "lax", "random", "callbacks"],
-    7: ["optim", "data"],
+    7: ["optim", "data", "serialization", "train"],
     8: TOP,
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
@@ -75,7 +75,19 @@ def test_no_own_import_inside_a_function(path):
 
 def test_importing_is_light():
     """Importing funcgrad imports no optional package and no back end but NumPy's."""
-    heavy = ["cupy", "jax", "torch", "scipy", "matplotlib", "tqdm", "opt_einsum", "llvmlite", "pandas", "hypothesis"]
+    heavy = [
+        "cupy",
+        "jax",
+        "torch",
+        "scipy",
+        "matplotlib",
+        "tqdm",
+        "safetensors",
+        "opt_einsum",
+        "llvmlite",
+        "pandas",
+        "hypothesis",
+    ]
     code = f"import sys, funcgrad; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -22,8 +22,10 @@ __all__ = [
     "NonFiniteError",
     "OperandError",
     "OperandTypeError",
+    "SerializationError",
     "StaticArgumentError",
     "TracerArrayError",
+    "TrainingError",
     "TransformError",
     "TreeError",
 ]
@@ -87,12 +89,28 @@ class TreeError(FuncgradError, ValueError):
     """Two pytrees that must have the same structure do not."""
 
 
+class SerializationError(FuncgradError, ValueError):
+    """A value cannot be saved, or a file cannot be loaded: damaged, foreign, or of another structure.
+
+    Save arrays and Python numbers in dicts, lists, tuples, namedtuples and registered dataclasses; load a file with
+    ``like=``, a value of the structure it was saved with.
+    """
+
+
 class StaticArgumentError(FuncgradError, ValueError):
     """A static argument of ``jit`` cannot be hashed, or is an array."""
 
 
 class MissingRuleError(FuncgradError, TypeError):
     """A primitive lacks the rule that a transformation needs, or the operation has no derivative of that mode."""
+
+
+class TrainingError(FuncgradError, ValueError):
+    """A training cannot go on: its loss became NaN or infinite, its data ran out, or its checkpoint does not fit.
+
+    The message names the step. Lower the learning rate, clip the gradients, or look for the operation with
+    ``with fg.config(debug_nans=True)``.
+    """
 
 
 class NonFiniteError(FuncgradError, FloatingPointError):
