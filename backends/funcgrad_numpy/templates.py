@@ -79,11 +79,17 @@ _VIEWS = frozenset(
 def may_alias(eqn: Eqn) -> bool:
     """Whether the result may share memory with the first operand, or of a choice with any."""
     name = eqn.primitive.name
-    if name in _VIEWS:
+    if name in _VIEWS or _adds_axes(eqn):
         return True
     if name == "gather":
         return not eqn.inputs[1].aval.shape
     return name == "select" and not eqn.outputs[0].aval.shape
+
+
+def _adds_axes(eqn: Eqn) -> bool:
+    """Whether an equation is a broadcast that repeats nothing: it only adds axes of size 1."""
+    x = eqn.inputs[0].aval if eqn.primitive.name == "broadcast_in_dim" else None
+    return x is not None and bool(x.shape) and x.size == eqn.outputs[0].aval.size
 
 
 def dtype_text(dtype: np.dtype[Any]) -> str:
@@ -219,6 +225,8 @@ def _filled(eqn: Eqn, value: str, target: str) -> str:
 
 
 def _broadcast(eqn: Eqn, operands: Sequence[str], target: str) -> str | None:
+    if _adds_axes(eqn):
+        return f"{operands[0]}.reshape({_ints(eqn.params['shape'])})"
     if eqn.inputs[0].aval.shape:
         return None
     return _filled(eqn, operands[0], target).partition(" = ")[2]

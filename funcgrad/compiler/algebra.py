@@ -239,9 +239,24 @@ def _reshape(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
     inner = r.definition(x, "reshape")
     if inner is not None:
         return r.apply(reshape, inner.inputs[0], shape=shape)
-    if not x.aval.shape:
-        return r.apply(broadcast_in_dim, x, shape=shape, dims=())
+    spread = r.definition(x, "broadcast_in_dim")
+    if spread is not None and spread.inputs[0].aval.size == x.aval.size:
+        return r.apply(reshape, spread.inputs[0], shape=shape)
+    dims = _aligned(x.aval.shape, shape)
+    if dims is not None:
+        return r.apply(broadcast_in_dim, x, shape=shape, dims=dims)
     return _spread(r, x, shape)
+
+
+def _aligned(shape: tuple[int, ...], longer: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Where the axes of a shape are in one that has further axes of size 1, so that a reshape is a broadcast."""
+    dims: list[int] = []
+    for d, n in enumerate(longer):
+        if len(dims) < len(shape) and shape[len(dims)] == n:
+            dims.append(d)
+        elif n != 1:
+            return None
+    return tuple(dims) if len(dims) == len(shape) else None
 
 
 def _spread(r: Rewriter, x: Atom, shape: tuple[int, ...]) -> Atom | None:

@@ -8,6 +8,7 @@ from typing import Any
 from ..core.backend import Backend
 from ..core.ir import Eqn, Jaxpr
 from .algebra import Rule
+from .fusion import kernel
 from .program import Program, compile_jaxpr
 
 __all__ = ["SourceBackend"]
@@ -37,6 +38,10 @@ class SourceBackend(Backend):
     def may_alias(self, eqn: Eqn) -> bool:
         """Whether the result of an equation may share memory with its first operand, or if elementwise with any."""
         return not eqn.primitive.elementwise
+
+    def worth(self, eqn: Eqn) -> bool:
+        """Whether a group of equations is to become one: whether :meth:`fusion` has a kernel for it."""
+        return kernel(eqn, self) is not None
 
     def compile(self, jaxpr: Jaxpr) -> Program:
         """The program for a jaxpr; the same one for the same jaxpr."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.ir import Eqn, Jaxpr, Var
 from ..core.types import Aval
+from .fusion import fusion
 
 if TYPE_CHECKING:
     from .backend import SourceBackend
@@ -164,7 +165,11 @@ class Buffers:
                         roots[v] = Root(True)
                     else:
                         roots[v] = merge([Root(False), *(roots[a] for a in operands)])
-            elif eqn.outputs and (eqn.outputs[0] in self.lazy or self.backend.may_alias(eqn)):
+            elif (
+                eqn.primitive is not fusion
+                and eqn.outputs
+                and (eqn.outputs[0] in self.lazy or self.backend.may_alias(eqn))
+            ):
                 # A view is one of the first operand; a choice, or a tuple, may be any.
                 every = eqn.primitive.elementwise or eqn.primitive.multiple
                 shared = [roots[a] for a in (operands if every else operands[:1])]

@@ -15,6 +15,7 @@ from ..core.ir import Atom, Eqn, Jaxpr, Literal, Var
 from ..core.printer import Names
 from ..core.source import Source
 from .buffers import LARGE_BYTES, Buffers, Root, nbytes
+from .fusion import fusion
 from .module import Module, type_name
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ class Function:
             target = ", ".join(self._name(v) for v in eqn.outputs)
             expression = self._reuse(index, eqn, operands) or (template and template(eqn, operands, target))
         target = ", ".join(self._name(v) for v in eqn.outputs) + ("," if self._unpacks(eqn) else "")
+        if eqn.primitive is fusion:
+            expression = f"{self.module.kernel(eqn)}({', '.join(operands)})"
         if expression is None:
             arguments = [*operands, *(f"{k}={self.module.param(v)}" for k, v in eqn.params.items())]
             expression = f"{self.module.callee(primitive)}({', '.join(arguments)})"

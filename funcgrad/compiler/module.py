@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.errors import BackendError
+from ..core.ir import Eqn
 from ..core.source import Source
 from ..core.types import dtype_name
+from .fusion import kernel
 
 if TYPE_CHECKING:
     from .backend import SourceBackend
@@ -37,6 +39,7 @@ class Module:
         self.prologue: list[tuple[str, Source | None]] = []
         self.literals: dict[Any, str] = {}
         self.taken: set[str] = set()
+        self.kernels: dict[int, str] = {}
         self.entry = ""
 
     def assemble(self) -> tuple[str, dict[int, Source]]:
@@ -66,6 +69,14 @@ class Module:
         """The name of an object that has no text."""
         name = self.unique(name)
         self.objects[name] = value
+        return name
+
+    def kernel(self, eqn: Eqn) -> str:
+        """The name of the back end's callable for a group of equations; the same one for the same callable."""
+        found = kernel(eqn, self.backend)
+        name = self.kernels.get(id(found))
+        if name is None:
+            name = self.kernels[id(found)] = self.bind(found, "fused_1")
         return name
 
     def callee(self, name: str) -> str:

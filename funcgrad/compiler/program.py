@@ -16,6 +16,7 @@ import numpy as np
 from ..core.ir import Jaxpr
 from ..core.source import Source
 from .emit import emit
+from .fuse import fuse
 from .simplify import simplify
 
 if TYPE_CHECKING:
@@ -126,5 +127,8 @@ def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend) -> Program:
     program = jaxpr.memo.get(key)
     if program is None:
         with _no_collection():
-            program = jaxpr.memo[key] = Program(simplify(jaxpr, backend.ops, backend.rules), backend)
+            lean = simplify(jaxpr, backend.ops, backend.rules)
+            if backend.fusable:
+                lean = fuse(lean, backend.fusable, backend.worth)
+            program = jaxpr.memo[key] = Program(lean, backend)
     return program

@@ -20,7 +20,7 @@ from .errors import BackendError, LeakedTracerError
 from .types import FOREIGN_DTYPES
 
 if TYPE_CHECKING:
-    from .ir import Jaxpr
+    from .ir import Eqn, Jaxpr
 
 __all__ = ["Backend", "backend_of", "backends", "current_backend", "get_backend", "register_backend", "use_backend"]
 
@@ -35,7 +35,9 @@ class Backend:
     arrays for a primitive with several outputs; a primitive without an entry is expanded into others if it can be.
     ``calls``: from the name of a named call (``softmax``) to a kernel that replaces its body. ``compile`` turns a whole
     jaxpr without free variables into a callable of flat arrays that returns a list. ``dtypes``: from the dtypes of its
-    arrays to NumPy's, where ``np.dtype`` does not take them.
+    arrays to NumPy's, where ``np.dtype`` does not take them. ``fusable``: the primitives that may stand in a group of
+    equations which ``fusion`` takes as a whole (:mod:`funcgrad.compiler.fusion` says what groups are); with none, the
+    back end sees no group.
     """
 
     name: str = ""
@@ -43,6 +45,7 @@ class Backend:
     dtypes: Mapping[Any, np.dtype[Any]] = MappingProxyType({})
     ops: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     calls: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+    fusable: frozenset[str] = frozenset()
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """An array of this back end from a NumPy array, a scalar, or an array of its own."""
@@ -51,6 +54,12 @@ class Backend:
     def to_numpy(self, x: Any) -> Any:
         """A NumPy array from an array of this back end."""
         return np.asarray(x)
+
+    def fusion(self, eqn: Eqn) -> Callable[..., Any] | None:
+        """A callable of the operands of a ``fusion`` equation that returns its outputs as new arrays; None leaves
+        the equations of its body as they were.
+        """
+        return None
 
     def compile(self, jaxpr: Jaxpr) -> Callable[..., list[Any]]:
         """A callable that runs ``jaxpr``; by default it interprets the equations one by one."""
