@@ -1,11 +1,11 @@
 """Elementary functions as text of LLVM's intermediate language.
 
-Each is a function of one number without branches, which LLVM inlines into a loop and vectorises with it:
+Each is a function of one number or of a vector of them, without branches, to be inlined into a loop:
 
 >>> from funcgrad_llvm.math import definitions, symbol
->>> symbol("exp", "float32")
-'fg_exp_f32'
->>> "@llvm.fma.f32" in definitions(["fg_exp_f32"])
+>>> symbol("exp", "float32", 16)
+'fg_exp_f32_16'
+>>> "@llvm.fma.v16f32" in definitions(["fg_exp_f32_16"])
 True
 
 A file holds a family with its mathematics; `ir.py` is the language they are written in, `coefficients.py` what
@@ -53,20 +53,19 @@ _FORMATS = {"float32": FLOAT32, "float64": FLOAT64}
 _BINARY = frozenset({"atan2", "pow"})
 
 
-def symbol(primitive: str, dtype: str) -> str | None:
-    """The name of the LLVM function that evaluates a primitive on numbers of a dtype; None where there is none.
+def symbol(primitive: str, dtype: object, lanes: int = 1) -> str | None:
+    """The name of the LLVM function that evaluates a primitive on `lanes` numbers of a dtype; None where there is none.
 
-    >>> symbol("atan2", "float64"), symbol("sin", "int32")
-    ('fg_atan2_f64', None)
+    >>> symbol("atan2", "float64", 8), symbol("sin", "int32")
+    ('fg_atan2_f64_8', None)
     """
-    if primitive not in FUNCTIONS or dtype not in _FORMATS:
-        return None
-    return f"fg_{primitive}_{_FORMATS[dtype].name}"
+    form = _FORMATS.get(str(dtype))
+    return None if form is None or primitive not in FUNCTIONS else f"fg_{primitive}_{form.name}_{lanes}"
 
 
 @cache
 def _definition(name: str) -> str:
-    _, primitive, suffix = name.split("_")
+    _, primitive, suffix, lanes = name.split("_")
     evaluate, in_double = FUNCTIONS[primitive]
     form = FLOAT32 if suffix == "f32" else FLOAT64
 
@@ -75,7 +74,7 @@ def _definition(name: str) -> str:
             return narrow(evaluate(*(widen(x) for x in operands)))
         return evaluate(*operands)
 
-    return define(name, body, [form.type] * (2 if primitive in _BINARY else 1))
+    return define(name, body, [form.type] * (2 if primitive in _BINARY else 1), int(lanes))
 
 
 def definitions(symbols: Iterable[str]) -> str:

@@ -4,6 +4,8 @@ A function of the package takes and gives a `Value`; `x * x + 1` appends a multi
 the LLVM function that is being written. The same Python text serves single and double precision: whatever depends on
 the format is read from `x.format`. A Python number is a constant of the other operand's type.
 
+A value has as many lanes as the function that is being written has; one lane is a plain number.
+
 Nothing here is contracted or reassociated behind the author's back, since error analysis depends on it; where a fused
 multiplication and addition is meant, it is written `fma(a, b, c)`.
 """
@@ -64,46 +66,65 @@ _FORMATS = {"float": FLOAT32, "double": FLOAT64, "i32": FLOAT32, "i64": FLOAT64}
 
 
 class Block:
-    """The body of a function while it is written."""
+    """The body of a function while it is written, all of whose values have the same number of lanes."""
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
         self.lines: list[str] = []
 
-    def emit(self, type: str, text: str) -> Value:
+    def typed(self, scalar: str) -> str:
+        """A vector of the scalar type; one lane is no vector."""
+        return scalar if self.lanes == 1 else f"<{self.lanes} x {scalar}>"
+
+    def overload(self, scalar: str) -> str:
+        """What the name of an intrinsic function of this type ends in."""
+        name = _FORMATS[scalar].name if scalar in ("float", "double") else scalar
+        return name if self.lanes == 1 else f"v{self.lanes}{name}"
+
+    def emit(self, scalar: str, text: str) -> Value:
+        """Append an instruction; its result."""
         name = f"%v{len(self.lines)}"
         self.lines.append(f"  {name} = {text}")
-        return Value(self, type, name)
+        return Value(self, scalar, name)
 
 
 class Value:
-    """A value of type `float`, `double`, `i32`, `i64` or `i1`; comparisons are ordered, hence false for NaN."""
+    """Numbers of the scalar type `float`, `double`, `i1` or an integer, one in each lane. Comparisons are ordered, hence
+    false for NaN."""
 
-    __slots__ = ("block", "text", "type")
+    __slots__ = ("block", "scalar", "text")
 
-    def __init__(self, block: Block, type: str, text: str) -> None:
-        self.block, self.type, self.text = block, type, text
+    def __init__(self, block: Block, scalar: str, text: str) -> None:
+        self.block, self.scalar, self.text = block, scalar, text
+
+    @property
+    def type(self) -> str:
+        return self.block.typed(self.scalar)
 
     @property
     def format(self) -> Format:
         """The format of a floating-point value, or the one that an integer has the bits of."""
-        return _FORMATS[self.type]
+        return _FORMATS[self.scalar]
 
     @property
     def is_float(self) -> bool:
-        return self.type in ("float", "double")
+        return self.scalar in ("float", "double")
 
-    def constant(self, x: float) -> Value:
+    def constant(self, x: Value | float) -> Value:
         """x as a value of this type."""
-        return x if isinstance(x, Value) else Value(self.block, self.type, _literal(self.type, x))
+        if isinstance(x, Value):
+            return x
+        text = _literal(self.scalar, x)
+        return Value(self.block, self.scalar, text if self.block.lanes == 1 else f"splat ({self.scalar} {text})")
 
     def _binary(self, float_op: str, integer_op: str, other: Value | float, swapped: bool = False) -> Value:
         a, b = self, self.constant(other)
-        if a.type != b.type:
-            raise TypeError(f"{float_op}: operands are of types {a.type} and {b.type}.")
+        if a.scalar != b.scalar:
+            raise TypeError(f"{float_op}: operands are of types {a.scalar} and {b.scalar}.")
         if swapped:
             a, b = b, a
         op = float_op if self.is_float else integer_op
-        return self.block.emit(self.type, f"{op} {self.type} {a.text}, {b.text}")
+        return self.block.emit(self.scalar, f"{op} {self.type} {a.text}, {b.text}")
 
     def __add__(self, other):
         return self._binary("fadd", "add", other)
@@ -145,7 +166,7 @@ class Value:
 
     def __neg__(self):
         if self.is_float:
-            return self.block.emit(self.type, f"fneg {self.type} {self.text}")
+            return self.block.emit(self.scalar, f"fneg {self.type} {self.text}")
         return 0 - self
 
     def _compare(self, condition: str, other: Value | float) -> Value:
@@ -192,13 +213,15 @@ def select(condition: Value, a: Value | float, b: Value | float) -> Value:
     like = a if isinstance(a, Value) else b
     assert isinstance(like, Value)
     a, b = like.constant(a), like.constant(b)
-    return like.block.emit(like.type, f"select i1 {condition.text}, {like.type} {a.text}, {like.type} {b.text}")
+    return like.block.emit(
+        like.scalar, f"select {condition.type} {condition.text}, {like.type} {a.text}, {like.type} {b.text}"
+    )
 
 
 def _intrinsic(name: str, *operands: Value) -> Value:
     x = operands[0]
     arguments = ", ".join(f"{o.type} {o.text}" for o in operands)
-    return x.block.emit(x.type, f"call {x.type} @llvm.{name}.{x.format.name}({arguments})")
+    return x.block.emit(x.scalar, f"call {x.type} @llvm.{name}.{x.block.overload(x.scalar)}({arguments})")
 
 
 def fma(a: Value, b: Value | float, c: Value | float) -> Value:
@@ -232,22 +255,27 @@ def maximum(x: Value, bound: float) -> Value:
     return select(x < bound, bound, x)
 
 
+def convert(operation: str, x: Value, scalar: str) -> Value:
+    """LLVM's conversion of this name."""
+    return x.block.emit(scalar, f"{operation} {x.type} {x.text} to {x.block.typed(scalar)}")
+
+
 def bits(x: Value) -> Value:
-    return x.block.emit(x.format.integer, f"bitcast {x.type} {x.text} to {x.format.integer}")
+    return convert("bitcast", x, x.format.integer)
 
 
 def from_bits(x: Value) -> Value:
-    return x.block.emit(x.format.type, f"bitcast {x.type} {x.text} to {x.format.type}")
+    return convert("bitcast", x, x.format.type)
 
 
 def widen(x: Value) -> Value:
     """float32 to float64."""
-    return x.block.emit("double", f"fpext float {x.text} to double")
+    return convert("fpext", x, "double")
 
 
 def narrow(x: Value) -> Value:
     """float64 to float32."""
-    return x.block.emit("float", f"fptrunc double {x.text} to float")
+    return convert("fptrunc", x, "float")
 
 
 def horner(x: Value, coefficients: Sequence[float]) -> Value:
@@ -283,11 +311,12 @@ def scale_by_power_of_two(y: Value, k: Value) -> Value:
     return y * power_of_two(half) * power_of_two(k - half)
 
 
-def define(name: str, body: Callable[..., Value], types: Iterable[str]) -> str:
-    """The text of the LLVM function of this name; `types` are those of its arguments."""
-    block = Block()
-    arguments = [Value(block, type, f"%x{i}") for i, type in enumerate(types)]
+def define(name: str, body: Callable[..., Value], scalars: Iterable[str], lanes: int, inline: bool = True) -> str:
+    """The text of the LLVM function of this name; `scalars` are the scalar types of its arguments."""
+    block = Block(lanes)
+    arguments = [Value(block, scalar, f"%x{i}") for i, scalar in enumerate(scalars)]
     result = body(*arguments)
     parameters = ", ".join(f"{a.type} {a.text}" for a in arguments)
-    header = f"define internal {result.type} @{name}({parameters}) alwaysinline nounwind willreturn memory(none) {{"
-    return "\n".join([header, *block.lines, f"  ret {result.type} {result.text}", "}"])
+    attributes = f"{'alwaysinline' if inline else 'noinline'} nounwind willreturn memory(none)"
+    header = f"define internal {result.type} @{name}({parameters}) {attributes} {{"
+    return "\n".join([header, "entry:", *block.lines, f"  ret {result.type} {result.text}", "}"])

@@ -24,8 +24,6 @@ _HALF_PI = {
 }
 #: Up to here the three parts do.
 LARGE = {32: 2.0**17, 64: 2.0**28}
-#: Lanes of the vector versions of the functions for larger ones.
-WIDTHS = (2, 4, 8, 16, 32)
 
 
 def _reduced(x: Value) -> tuple[Value, Value]:
@@ -54,17 +52,27 @@ def rotated_sine(k: Value, r: Value) -> Value:
     return from_bits(bits(y) ^ ((k << (f.bits - 2)) & f.sign))
 
 
-def large_name(name: str, form: Format) -> str:
-    return f"fg_large_{name}_{form.name}"
+def large_name(name: str, form: Format, lanes: int) -> str:
+    return f"fg_large_{name}_{form.name}_{lanes}"
 
 
 def _or_large(x: Value, y: Value, name: str) -> Value:
-    """y, but for large x the result of the function for large arguments."""
-    f = x.format
-    scalar = large_name(name, f)
-    versions = ",".join(f"_ZGV_LLVM_N{width}v_{scalar}({scalar}_{width})" for width in WIDTHS)
-    call = f'call {f.type} @{scalar}({f.type} {x.text}) "vector-function-abi-variant"="{versions}"'
-    return select(absolute(x) > LARGE[f.bits], x.block.emit(f.type, call), y)
+    """y, but for large x the result of the function for large arguments, which is not called if there are none."""
+    f, block = x.format, x.block
+    large = absolute(x) > LARGE[f.bits]
+    any_large = large.text
+    if block.lanes > 1:
+        any_large = block.emit(
+            "i1", f"call i1 @llvm.vector.reduce.or.{block.overload('i1')}({large.type} {large.text})"
+        ).text
+    block.lines += [
+        f'  br i1 {any_large}, label %rare, label %join, !prof !{{!"branch_weights", i32 1, i32 1000}}',
+        "rare:",
+    ]
+    slow = block.emit(x.scalar, f"call {x.type} @{large_name(name, f, block.lanes)}({x.type} {x.text})")
+    chosen = select(large, slow, y)
+    block.lines += ["  br label %join", "join:"]
+    return block.emit(x.scalar, f"phi {x.type} [ {y.text}, %entry ], [ {chosen.text}, %rare ]")
 
 
 def sin(x: Value) -> Value:
