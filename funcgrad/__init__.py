@@ -7,7 +7,7 @@
 and come out as ``numpy.ndarray``. The names and arguments are those of JAX.
 """
 
-from . import errors, extend, lax, numpy, optim, random, scipy, testing, train, tree
+from . import errors, extend, lax, nn, numpy, optim, random, scipy, testing, train, tree
 from .api.custom import checkpoint, checkpoint_policies, closure_convert, custom_jvp, custom_vjp, remat
 from .api.derivatives import (
     grad,
@@ -63,6 +63,7 @@ __all__ = [
     "linearize",
     "load",
     "make_jaxpr",
+    "nn",
     "numpy",
     "optim",
     "pure_callback",

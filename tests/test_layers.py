@@ -18,7 +18,7 @@ LAYERS = {
     4: ["compiler"],
     5: ["tree", "api"],
     6: ["numpy", "scipy", "lax", "random", "callbacks"],
-    7: ["optim", "data", "serialization", "train"],
+    7: ["nn", "optim", "data", "serialization", "train"],
     8: TOP,
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}

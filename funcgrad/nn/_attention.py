@@ -1,0 +1,82 @@
+"""Scaled dot-product attention."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import funcgrad.numpy as fnp
+from funcgrad.api.staging import jit
+from funcgrad.core.errors import OperandError, OperandTypeError
+
+from ._arrays import floating, narrow, wide
+from ._softmax import softmax
+
+__all__ = ["dot_product_attention"]
+
+
+@partial(jit, static_argnames=("scale", "is_causal"))
+def dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    *,
+    scale: float | None = None,
+    is_causal: bool = False,
+) -> Any:
+    """softmax(scale Q K^T + bias) V, for each head.
+
+    Shapes, as in JAX: ``query`` (..., T, N, H), ``key`` (..., S, K, H), ``value`` (..., S, K, V), for T queries and S
+    keys, N heads of width H; K divides N, and each head of keys serves N / K heads of queries. ``bias`` (real) and
+    ``mask`` (boolean: where a query may look) broadcast to (..., N, T, S); ``is_causal`` lets query t look at keys up to t
+    only. ``scale`` is 1 / sqrt(H) by default. The result is (..., T, N, V), of the dtype of ``query``; a query that may
+    look nowhere gets zeros. float16 is computed in float32.
+
+    (Vaswani et al., arXiv:1706.03762, equation 1; Ainslie et al., arXiv:2305.13245 for K < N.) Raises OperandError,
+    quoting the shapes, where they do not fit.
+
+    >>> q, k = fnp.zeros((2, 1, 4)), fnp.zeros((2, 1, 4))
+    >>> v = fnp.array([1.0, 3.0]).reshape(2, 1, 1)
+    >>> dot_product_attention(q, k, v).ravel(), dot_product_attention(q, k, v, is_causal=True).ravel()
+    (array([2., 2.]), array([1., 2.]))
+    """
+    name = "dot_product_attention"
+    query, key, value = (floating(name, x, what) for x, what in ((query, "query"), (key, "key"), (value, "value")))
+    dtype = query.dtype
+    if (
+        min(query.ndim, key.ndim, value.ndim) < 3
+        or query.shape[-1] != key.shape[-1]
+        or key.shape[-3:-1] != value.shape[-3:-1]
+        or query.shape[-2] % key.shape[-2]
+    ):
+        raise OperandError(
+            f"nn.{name}: query {query.shape}, key {key.shape} and value {value.shape} do not fit; they must be "
+            f"(..., T, N, H), (..., S, K, H) and (..., S, K, V), where K divides N"
+        )
+    heads, shared = query.shape[-2], key.shape[-2]
+    if heads != shared:
+        key, value = (fnp.repeat(x, heads // shared, axis=-2) for x in (key, value))
+    # (..., heads, time, width)
+    q, k, v = (wide(fnp.swapaxes(x, -3, -2)) for x in (query, key, value))
+    scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ fnp.swapaxes(k, -1, -2)
+    if bias is not None:
+        scores = scores + wide(floating(name, bias, "bias"))
+    weights = softmax(scores, where=_allowed(name, mask, is_causal, *scores.shape[-2:]))
+    return narrow(fnp.swapaxes(weights @ v, -3, -2), dtype)
+
+
+def _allowed(name: str, mask: Any, is_causal: bool, queries: int, keys: int) -> Any:
+    """Where queries may look; None for everywhere."""
+    causal = fnp.tri(queries, keys, dtype=bool) if is_causal else None
+    if mask is None:
+        return causal
+    mask = fnp.asarray(mask)
+    if mask.dtype.kind != "b":
+        raise OperandTypeError(
+            f"nn.{name}: mask must be boolean, true where a query may look, not {mask.dtype.name}; what is added to the "
+            f"scores is bias="
+        )
+    return mask if causal is None else mask & causal
