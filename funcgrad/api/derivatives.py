@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import tree
 from ..core.errors import OperandError, TransformError, TreeError
-from ..core.types import Aval, aval_of, float0, is_inexact
+from ..core.types import Aval, aval_of, dtype_of, float0, is_inexact
 from ..primitives import add, broadcast_in_dim, convert, eq, iota, move_axis, reshape, slice_
 from ..transforms import forward, reverse
 from ..transforms.batching import Axis, batch
@@ -175,7 +175,7 @@ class value_and_grad(Transformed):
             outs, tape = reverse.linearize(flat, leaves, live)
             value = outs[0]
             _check_scalar(what, value, self.holomorphic)
-            one = typed(value).dtype.type(1)
+            one = dtype_of(typed(value)).type(1)
             cts = reverse.backward(tape, [one] + [None] * (len(outs) - 1))
             answers = self._gradients(leaves, live, cts)
         gradient = chosen.result(_values(answers, leaves))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Aval", "aval_of", "dtype_name", "float0", "is_array_like", "is_inexact", "promote", "shape_of"]
+__all__ = ["Aval", "aval_of", "dtype_name", "dtype_of", "float0", "is_array_like", "is_inexact", "promote", "shape_of"]
 
 #: The dtype of the tangent of an integer or boolean: it carries nothing.
 float0 = np.dtype([("float0", np.void, 0)])
@@ -116,11 +116,14 @@ def aval_of(x: Any) -> Aval:
     if isinstance(x, bool):
         return Aval((), _BOOL)
     if _has_type(x):
-        dtype = x.dtype
-        if not isinstance(dtype, np.dtype):
-            dtype = FOREIGN_DTYPES.get(dtype) or np.dtype(dtype)
-        return Aval(tuple(x.shape), dtype)
+        return Aval(tuple(x.shape), dtype_of(x))
     raise TypeError(f"{x!r} of type {type(x).__name__} is not an array or a scalar")
+
+
+def dtype_of(x: Any) -> DType:
+    """The NumPy dtype of an array, a tracer or a NumPy scalar: arrays of other libraries have dtypes of their own."""
+    dtype = x.dtype
+    return dtype if isinstance(dtype, np.dtype) else FOREIGN_DTYPES.get(dtype) or np.dtype(dtype)
 
 
 def shape_of(x: Any) -> Shape:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.errors import LinearAlgebraError, OperandError, OperandTypeError
 from ..core.trace import Primitive
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise as ew
 from . import structure
 from .contraction import dot_general
@@ -44,12 +44,12 @@ def swapped(x: Any) -> Any:
 
 def conjugated(x: Any) -> Any:
     """The conjugate; a real array itself."""
-    return ew.conj(x) if x.dtype.kind == "c" else x
+    return ew.conj(x) if dtype_of(x).kind == "c" else x
 
 
 def real_part(x: Any) -> Any:
     """The real part; a real array itself."""
-    return ew.real(x) if x.dtype.kind == "c" else x
+    return ew.real(x) if dtype_of(x).kind == "c" else x
 
 
 def dagger(x: Any) -> Any:
@@ -64,7 +64,7 @@ def hermitian_part(x: Any) -> Any:
 
 def convert_to(x: Any, dtype: np.dtype[Any]) -> Any:
     """``x`` as ``dtype``, an equation only where it changes something."""
-    return x if x.dtype == dtype else ew.convert(x, dtype=dtype)
+    return x if dtype_of(x) == dtype else ew.convert(x, dtype=dtype)
 
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -91,25 +91,27 @@ def identity(shape: Shape, dtype: np.dtype[Any]) -> Any:
 def below(x: Any) -> Any:
     """The part strictly below the diagonal."""
     row, column = places(shape_of(x))
-    return ew.mul(x, ew.convert(ew.gt(row, column), dtype=x.dtype))
+    return ew.mul(x, ew.convert(ew.gt(row, column), dtype=dtype_of(x)))
 
 
 def on_and_above(x: Any) -> Any:
     """The part on and above the diagonal."""
     row, column = places(shape_of(x))
-    return ew.mul(x, ew.convert(ew.le(row, column), dtype=x.dtype))
+    return ew.mul(x, ew.convert(ew.le(row, column), dtype=dtype_of(x)))
 
 
 def on_and_below(x: Any) -> Any:
     """The part on and below the diagonal."""
     row, column = places(shape_of(x))
-    return ew.mul(x, ew.convert(ew.ge(row, column), dtype=x.dtype))
+    return ew.mul(x, ew.convert(ew.ge(row, column), dtype=dtype_of(x)))
 
 
 def half_lower(x: Any) -> Any:
     """The part below the diagonal, and half of the diagonal."""
     row, column = places(shape_of(x))
-    weight = ew.add(ew.convert(ew.gt(row, column), dtype=x.dtype), ew.convert(ew.ge(row, column), dtype=x.dtype))
+    weight = ew.add(
+        ew.convert(ew.gt(row, column), dtype=dtype_of(x)), ew.convert(ew.ge(row, column), dtype=dtype_of(x))
+    )
     return ew.mul(x, ew.mul(0.5, weight))
 
 
@@ -117,13 +119,15 @@ def scale_of_columns(values: Any, like: Any) -> Any:
     """A vector for each matrix, as rows that are all equal: it scales the columns of ``like``."""
     shape = shape_of(like)
     n = len(shape)
-    return structure.broadcast_in_dim(convert_to(values, like.dtype), shape=shape, dims=(*range(n - 2), n - 1))
+    return structure.broadcast_in_dim(convert_to(values, dtype_of(like)), shape=shape, dims=(*range(n - 2), n - 1))
 
 
 def scale_of_rows(values: Any, like: Any) -> Any:
     """A vector for each matrix, as columns that are all equal: it scales the rows of ``like``."""
     shape = shape_of(like)
-    return structure.broadcast_in_dim(convert_to(values, like.dtype), shape=shape, dims=tuple(range(len(shape) - 1)))
+    return structure.broadcast_in_dim(
+        convert_to(values, dtype_of(like)), shape=shape, dims=tuple(range(len(shape) - 1))
+    )
 
 
 def block(x: Any, rows: tuple[int, int], columns: tuple[int, int]) -> Any:
@@ -146,7 +150,7 @@ def grown(x: Any, rows: int, columns: int) -> Any:
     if (m, n) == (rows, columns):
         return x
     config = (*[(0, 0, 0)] * len(stack), (0, rows - m, 0), (0, columns - n, 0))
-    return structure.pad(x, x.dtype.type(0), config=config)
+    return structure.pad(x, dtype_of(x).type(0), config=config)
 
 
 def beside(*xs: Any, axis: int) -> Any:

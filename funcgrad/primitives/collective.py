@@ -18,7 +18,7 @@ import numpy as np
 from ..core.errors import TransformError
 from ..core.ir import Jaxpr, subjaxprs
 from ..core.trace import Primitive
-from ..core.types import Aval
+from ..core.types import Aval, dtype_of
 from . import elementwise as ew
 from . import indexing, reduction, structure
 
@@ -62,7 +62,7 @@ class Psum(Collective):
 
     def collect(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, bool]:
         (x,) = args
-        return (reduction.reduce_sum(x, axes=(0,)) if batched[0] else ew.mul(x, x.dtype.type(size))), False
+        return (reduction.reduce_sum(x, axes=(0,)) if batched[0] else ew.mul(x, dtype_of(x).type(size))), False
 
 
 class Pmax(Collective):
@@ -71,7 +71,7 @@ class Pmax(Collective):
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         (x,), (t,) = primals, tangents
         y = self(x, **params)
-        attained = ew.convert(ew.eq(x, y), dtype=x.dtype)
+        attained = ew.convert(ew.eq(x, y), dtype=dtype_of(x))
         return y, psum(ew.mul(t, ew.div(attained, psum(attained, **params))), **params)
 
     def collect(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, bool]:

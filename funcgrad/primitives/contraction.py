@@ -16,7 +16,7 @@ from typing import Any
 from ..core.errors import OperandError, OperandTypeError
 from ..core.ir import Var
 from ..core.trace import Primitive
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise as ew
 from . import structure
 
@@ -249,7 +249,7 @@ class ReduceWindowSum(ReduceWindow):
         for n, m, k, s, (lo, _), d in zip(shape, ct.shape, window, strides, padding, dilation, strict=True):
             before = _dilated(k, d) - 1 - lo
             config.append((before, n + _dilated(k, d) - 1 - _dilated(m, s) - before, s - 1))
-        spread = structure.pad(ct, ct.dtype.type(0), config=tuple(config))
+        spread = structure.pad(ct, dtype_of(ct).type(0), config=tuple(config))
         ones, none = (1,) * len(shape), ((0, 0),) * len(shape)
         return [reduce_window_sum(spread, window=window, strides=ones, padding=none, dilation=dilation)]
 
@@ -264,8 +264,8 @@ class ReduceWindowMax(ReduceWindow):
         y = self(x, **params)
         window, strides, padding, dilation = (params[k] for k in ("window", "strides", "padding", "dilation"))
         config = tuple((lo, hi, 0) for lo, hi in padding)
-        x = structure.pad(x, x.dtype.type(float("-inf")), config=config)
-        t = structure.pad(t, t.dtype.type(0), config=config)
+        x = structure.pad(x, dtype_of(x).type(float("-inf")), config=config)
+        t = structure.pad(t, dtype_of(t).type(0), config=config)
         found = total = None
         for offset in itertools.product(*map(range, window)):
             start = tuple(o * d for o, d in zip(offset, dilation, strict=True))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise as ew
 from . import reduction, structure
 from ._matrix import (
@@ -73,8 +73,8 @@ class Cofactor(Matrix):
             return y, None
         u, s, vh = svd(a, full=False, vectors=True, safe=False)
         m = matmul(matmul(dagger(u), t), dagger(vh))
-        p = convert_to(self._without_two(s), a.dtype)
-        same = identity(shape_of(a), a.dtype)
+        p = convert_to(self._without_two(s), dtype_of(a))
+        same = identity(shape_of(a), dtype_of(a))
         last = len(shape_of(a)) - 1
         trace = reduction.reduce_sum(
             ew.mul(p, scale_of_columns(reduction.reduce_sum(ew.mul(m, same), axes=(last,)), p)), axes=(last,)
@@ -92,7 +92,7 @@ class Cofactor(Matrix):
         """
         *stack, n = shape_of(s)
         axis = len(stack)
-        one, none = s.dtype.type(1), ((0, 0, 0),) * axis
+        one, none = dtype_of(s).type(1), ((0, 0, 0),) * axis
         before = reduction.cumprod(
             structure.pad(structure.slice_along(s, axis, 0, n - 1), one, config=(*none, (1, 0, 0))),
             axis=axis,
@@ -103,7 +103,7 @@ class Cofactor(Matrix):
         )
         shape = (*stack, n, n)
         row, column = places(shape)
-        full = structure.broadcast_in_dim(s.dtype.type(0), shape=shape, dims=())
+        full = structure.broadcast_in_dim(dtype_of(s).type(0), shape=shape, dims=())
         divisor = scale_of_rows(s, full)
         zero = ew.eq(divisor, 0.0)
         p = ew.div(scale_of_columns(ew.mul(before, after), full), ew.select(zero, 1.0, divisor))
@@ -130,9 +130,9 @@ class Slogdet(Matrix):
         (a,), (t,) = primals, tangents
         sign, log = slogdet(a)
         n = len(shape_of(a))
-        inverse = solve(a, identity(shape_of(a), a.dtype))
+        inverse = solve(a, identity(shape_of(a), dtype_of(a)))
         trace = reduction.reduce_sum(ew.mul(t, swapped(inverse)), axes=(n - 2, n - 1))
-        if a.dtype.kind != "c":
+        if dtype_of(a).kind != "c":
             return [sign, log], [None, trace]
         turned = ew.mul(ew.complex_(0.0, ew.imag(trace)), sign)
         return [sign, log], [turned, ew.real(trace)]

@@ -20,7 +20,7 @@ import numpy as np
 from ..core.errors import OperandError, OperandTypeError
 from ..core.ir import Var
 from ..core.trace import Primitive
-from ..core.types import Aval, dtype_name, is_inexact, shape_of
+from ..core.types import Aval, dtype_name, dtype_of, is_inexact, shape_of
 from . import reduction, structure
 
 __all__ = [
@@ -163,7 +163,7 @@ class Convert(Elementwise):
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         (x,) = args
-        if ct.dtype.kind == "c" and x.aval.dtype.kind != "c":
+        if dtype_of(ct).kind == "c" and x.aval.dtype.kind != "c":
             ct = real(ct)
         return [convert(ct, dtype=x.aval.dtype)]
 
@@ -225,7 +225,7 @@ fmod = Elementwise("fmod", _ORDERED, lambda t, z, x, y: t, lambda t, z, x, y: mu
 
 def _typed(x: Any, like: Any) -> Any:
     """A Python scalar in the dtype of ``like``, for a rule that combines it with itself."""
-    return like.dtype.type(x) if type(x) in (int, float, complex) else x
+    return dtype_of(like).type(x) if type(x) in (int, float, complex) else x
 
 
 def _pow_base(t: Any, z: Any, x: Any, y: Any) -> Any:
@@ -296,12 +296,12 @@ atan2 = Elementwise(
 
 
 def _abs(t: Any, y: Any, x: Any) -> Any:
-    return real(mul(t, conj(sign(x)))) if t.dtype.kind == "c" else mul(t, sign(x))
+    return real(mul(t, conj(sign(x)))) if dtype_of(t).kind == "c" else mul(t, sign(x))
 
 
 def _sign(t: Any, y: Any, x: Any) -> Any:
     # A real sign is flat. A complex one, x/|x|, turns by the part of t that is orthogonal to x.
-    if t.dtype.kind != "c":
+    if dtype_of(t).kind != "c":
         return None
     along = real(mul(t, conj(y)))
     return div(sub(t, mul(y, complex_(along, 0.0))), complex_(abs_(x), 0.0))
@@ -310,7 +310,7 @@ def _sign(t: Any, y: Any, x: Any) -> Any:
 def _chosen(better: Elementwise) -> tuple[Rule, Rule]:
     # The operand that is chosen takes the tangent; equal ones take half each (a symmetric subgradient).
     def share(t: Any, x: Any, y: Any) -> Any:
-        return mul(t, select(better(x, y), 1.0, select(eq(x, y), 0.5, t.dtype.type(0))))
+        return mul(t, select(better(x, y), 1.0, select(eq(x, y), 0.5, dtype_of(t).type(0))))
 
     return (lambda t, z, x, y: share(t, x, y)), (lambda t, z, x, y: share(t, y, x))
 

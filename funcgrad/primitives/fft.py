@@ -24,7 +24,7 @@ import numpy as np
 
 from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Primitive
-from ..core.types import Aval
+from ..core.types import Aval, dtype_of
 from . import elementwise, structure
 
 __all__ = ["fft_"]
@@ -63,11 +63,11 @@ class Fft(Primitive):
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         kind, n, axis = params["kind"], params["n"], params["axis"]
         if kind == "rfft":
-            weighted = elementwise.mul(elementwise.conj(ct), _weights(ct.shape, ct.dtype, n, axis, 0.5))
+            weighted = elementwise.mul(elementwise.conj(ct), _weights(ct.shape, dtype_of(ct), n, axis, 0.5))
             return [self(weighted, kind="irfft", n=n, axis=axis)]
         if kind == "irfft":
             spectrum = self(ct, kind="rfft", n=n, axis=axis)
-            weights = _weights(spectrum.shape, spectrum.dtype, n, axis, 2.0)
+            weights = _weights(spectrum.shape, dtype_of(spectrum), n, axis, 2.0)
             return [elementwise.mul(elementwise.conj(spectrum), weights)]
         return [self(ct, **params)]
 

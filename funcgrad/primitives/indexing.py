@@ -19,7 +19,7 @@ import numpy as np
 from ..core.errors import MissingRuleError, OperandError, OperandTypeError
 from ..core.ir import Var
 from ..core.trace import Primitive
-from ..core.types import Aval, aval_of, shape_of
+from ..core.types import Aval, aval_of, dtype_of, shape_of
 from . import elementwise as ew
 from . import structure
 
@@ -72,7 +72,7 @@ class Gather(Primitive):
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         x, *indices = args
-        zeros = structure.broadcast_in_dim(ct.dtype.type(0), shape=x.aval.shape, dims=())
+        zeros = structure.broadcast_in_dim(dtype_of(ct).type(0), shape=x.aval.shape, dims=())
         return [scatter(zeros, ct, *indices, kind="add", **params), *([None] * len(indices))]
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:
@@ -109,7 +109,7 @@ def _others(u: Any, places: Any) -> Any:
     places = structure.reshape(places, shape=(count,))
     order = structure.argsort(places, axis=0)
     rows, places = gather(rows, order, axes=(0,)), gather(places, order, axes=(0,))
-    one, none = u.dtype.type(1), _INT.type(-1)
+    one, none = dtype_of(u).type(1), _INT.type(-1)
     product = None
     for sign in (1, -1):
 
@@ -162,7 +162,7 @@ class Scatter(Primitive):
         return y, scatter(tx, tu if cu is None else ew.mul(tu, cu), *indices, kind="add", **at)
 
     def _coefficients(self, kind: str, x: Any, u: Any, y: Any, indices: list[Any], at: dict[str, Any]) -> Any:
-        one, zero = x.dtype.type(1), x.dtype.type(0)
+        one, zero = dtype_of(x).type(1), dtype_of(x).type(0)
         ones = structure.broadcast_in_dim(one, shape=shape_of(x), dims=())
         if kind == "add":
             return None, None
@@ -179,12 +179,12 @@ class Scatter(Primitive):
             board = structure.broadcast_in_dim(_INT.type(0), shape=places, dims=())
             every = {"axes": tuple(range(len(axes)))}
             found = gather(scatter(board, serial, *indices, kind="set", **every), *indices, **every)
-            wins = ew.convert(ew.eq(found, serial), dtype=x.dtype)
+            wins = ew.convert(ew.eq(found, serial), dtype=dtype_of(x))
             return kept, structure.broadcast_in_dim(wins, shape=shape_of(u), dims=tuple(range(len(shape_of(wins)))))
         if kind in ("min", "max"):
             # Shared equally among the old element and all the updates that attain the extremum.
-            old = ew.convert(ew.eq(x, y), dtype=x.dtype)
-            new = ew.convert(ew.eq(u, gather(y, *indices, axes=at["axes"])), dtype=x.dtype)
+            old = ew.convert(ew.eq(x, y), dtype=dtype_of(x))
+            new = ew.convert(ew.eq(u, gather(y, *indices, axes=at["axes"])), dtype=dtype_of(x))
             total = scatter(old, new, *indices, kind="add", **at)
             return ew.div(old, total), ew.div(new, gather(total, *indices, axes=at["axes"]))
         # mul: the product of all the other factors.
@@ -243,7 +243,7 @@ class DynamicSlice(Primitive):
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         x, *starts = args
-        zeros = structure.broadcast_in_dim(ct.dtype.type(0), shape=x.aval.shape, dims=())
+        zeros = structure.broadcast_in_dim(dtype_of(ct).type(0), shape=x.aval.shape, dims=())
         return [dynamic_update_slice(zeros, ct, *starts), *([None] * len(starts))]
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:
@@ -282,7 +282,7 @@ class DynamicUpdateSlice(Primitive):
         u_aval = u.aval if isinstance(u, Var) else aval_of(u)
         ct_x = ct_u = None
         if isinstance(x, Var):
-            zeros = structure.broadcast_in_dim(ct.dtype.type(0), shape=u_aval.shape, dims=())
+            zeros = structure.broadcast_in_dim(dtype_of(ct).type(0), shape=u_aval.shape, dims=())
             ct_x = self(ct, zeros, *starts)
         if isinstance(u, Var):
             ct_u = dynamic_slice(ct, *starts, sizes=u_aval.shape)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OperandError
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise as ew
 from . import indexing, structure
 from ._matrix import (
@@ -174,7 +174,7 @@ class Cholesky(Matrix):
         l = cholesky(a)
         how = {"left": True, "lower": True, "transpose": False, "conj": False, "unit_diagonal": False}
         # The inverse once, and products in all that is linear in t.
-        inverse = triangular_solve(l, identity(shape_of(l), l.dtype), **how)
+        inverse = triangular_solve(l, identity(shape_of(l), dtype_of(l)), **how)
         m = matmul(matmul(inverse, hermitian_part(t)), dagger(inverse))
         return l, matmul(l, half_lower(m))
 
@@ -203,7 +203,7 @@ class Lu(Matrix):
         order = structure.broadcast_in_dim(permutation, shape=(*stack, m, n), dims=tuple(range(len(stack) + 1)))
         moved = indexing.take_along(t, order, len(stack))
         # Both factors are made square by rows and columns of the identity.
-        dtype = factors.dtype
+        dtype = dtype_of(factors)
         l = ew.add(below(grown(block(factors, (0, m), (0, k)), m, m)), identity((*stack, m, m), dtype))
         u = on_and_above(grown(block(factors, (0, k), (0, n)), n, n))
         if k < n:

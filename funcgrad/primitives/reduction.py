@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Primitive
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise as ew
 from . import indexing, structure
 
@@ -77,7 +77,7 @@ class ReduceProd(Reduction):
         """At each element, the product of all the others of its group."""
         shape = shape_of(x)
         if not axes:
-            return structure.broadcast_in_dim(x.dtype.type(1), shape=shape, dims=())
+            return structure.broadcast_in_dim(dtype_of(x).type(1), shape=shape, dims=())
         kept = [i for i in range(len(shape)) if i not in axes]
         order = (*kept, *axes)
         rows = tuple(shape[i] for i in kept)
@@ -87,7 +87,7 @@ class ReduceProd(Reduction):
         if count == 0:
             others = flat
         else:
-            one = x.dtype.type(1)
+            one = dtype_of(x).type(1)
             none = (0, 0, 0)
             head = structure.slice_along(flat, last, 0, count - 1)
             tail = structure.slice_along(flat, last, 1, count)
@@ -116,7 +116,7 @@ class ReduceExtremum(Reduction):
         (x,), (t,) = primals, tangents
         axes, shape = params["axes"], shape_of(x)
         y = self(x, axes=axes)
-        attained = ew.convert(ew.eq(x, _restore(y, shape, axes)), dtype=x.dtype)
+        attained = ew.convert(ew.eq(x, _restore(y, shape, axes)), dtype=dtype_of(x))
         share = ew.div(attained, _restore(reduce_sum(attained, axes=axes), shape, axes))
         return y, reduce_sum(ew.mul(t, share), axes=axes)
 
@@ -190,7 +190,7 @@ class Cumprod(Cumulative):
         y = self(x, axis=axis, reverse=reverse)
         n = shape_of(x)[axis]
         step = 1
-        one, zero = x.dtype.type(1), x.dtype.type(0)
+        one, zero = dtype_of(x).type(1), dtype_of(x).type(0)
         while step < n:
             # Combine each element with the one `step` before it; beyond the edge stands the neutral (1, 0).
             shift = (-step, step, 0) if reverse else (step, -step, 0)

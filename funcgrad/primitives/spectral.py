@@ -27,7 +27,7 @@ import numpy as np
 
 from ..core.errors import OperandTypeError
 from ..core.trace import Primitive
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise as ew
 from . import reduction, structure
 from ._matrix import (
@@ -61,7 +61,7 @@ class Guard(Primitive):
 
     def type(self, *avals: Aval, **params: Any) -> Aval:
         x, bad = avals
-        if bad.dtype.kind != "b":
+        if dtype_of(bad).kind != "b":
             raise OperandTypeError(f"guard takes a boolean condition, not {bad}")
         return x.strong()
 
@@ -106,12 +106,12 @@ def _rounding(values: Any, size: int, shape: Shape) -> Any:
     """What a difference of these values must exceed to mean something, broadcast to ``shape``."""
     magnitude = ew.abs_(structure.stop_gradient(values))
     largest = reduction.reduce_max(magnitude, axes=(len(shape_of(values)) - 1,))
-    limit = ew.mul(largest, float(size * np.finfo(magnitude.dtype).eps))
+    limit = ew.mul(largest, float(size * np.finfo(dtype_of(magnitude)).eps))
     return structure.broadcast_in_dim(limit, shape=shape, dims=tuple(range(len(shape_of(limit)))))
 
 
 def _zeros_of(x: Any, shape: Shape) -> Any:
-    return structure.broadcast_in_dim(x.dtype.type(0), shape=shape, dims=())
+    return structure.broadcast_in_dim(dtype_of(x).type(0), shape=shape, dims=())
 
 
 class Eigh(Matrix):
@@ -139,7 +139,7 @@ class Eigh(Matrix):
         if not vectors:
             return [w], [_inner(v, matmul(t, v))]
         tv = matmul(hermitian_part(t), v)
-        f = convert_to(_gaps(w, shape_of(a)[-1], safe, "eigenvectors"), a.dtype)
+        f = convert_to(_gaps(w, shape_of(a)[-1], safe, "eigenvectors"), dtype_of(a))
         return [w, v], [_inner(v, tv), matmul(v, ew.mul(f, matmul(dagger(v), tv)))]
 
 
@@ -168,8 +168,8 @@ class Eig(Matrix):
         if not a.size:
             return ([w, v], [None, None]) if vectors else ([w], [None])
         last = len(shape_of(a)) - 1
-        m = matmul(solve(v, identity(shape_of(v), v.dtype)), matmul(convert_to(t, v.dtype), v))
-        dw = reduction.reduce_sum(ew.mul(m, identity(shape_of(m), m.dtype)), axes=(last,))
+        m = matmul(solve(v, identity(shape_of(v), dtype_of(v))), matmul(convert_to(t, dtype_of(v)), v))
+        dw = reduction.reduce_sum(ew.mul(m, identity(shape_of(m), dtype_of(m))), axes=(last,))
         if not vectors:
             return [w], [dw]
         dv = matmul(v, ew.mul(_gaps(w, shape_of(a)[-1], safe, "eigenvectors"), m))
@@ -211,21 +211,21 @@ class Svd(Matrix):
         u1, v1 = block(u, (0, m), (0, k)), block(v, (0, n), (0, k))
         tv = matmul(t, v1)
         ds = _inner(u1, tv)
-        ds = ew.mul(ds, ew.convert(ew.gt(s, 0.0), dtype=ds.dtype))
+        ds = ew.mul(ds, ew.convert(ew.gt(s, 0.0), dtype=dtype_of(ds)))
         if not vectors:
             return outs, [ds]
         inner = matmul(dagger(u1), tv)
         both, turn = ew.add(inner, dagger(inner)), ew.sub(inner, dagger(inner))
         shape = shape_of(inner)
         size = max(m, n)
-        halved = ew.mul(0.5, ew.mul(both, convert_to(_gaps(s, size, safe, "singular vectors"), a.dtype)))
+        halved = ew.mul(0.5, ew.mul(both, convert_to(_gaps(s, size, safe, "singular vectors"), dtype_of(a))))
         sums = ew.add(scale_of_columns(s, _zeros_of(s, shape)), scale_of_rows(s, _zeros_of(s, shape)))
         tiny = ew.le(sums, _rounding(s, size, shape))
-        if a.dtype.kind != "c":
+        if dtype_of(a).kind != "c":
             # The diagonal of the skew part of a real matrix is zero, whatever it is divided by.
             same = ew.eq(*places(shape))
             sums, tiny = ew.select(same, 1.0, sums), ew.and_(tiny, ew.not_(same))
-        turned = ew.mul(0.5, ew.mul(turn, convert_to(_reciprocal(sums, tiny, safe, "singular vectors"), a.dtype)))
+        turned = ew.mul(0.5, ew.mul(turn, convert_to(_reciprocal(sums, tiny, safe, "singular vectors"), dtype_of(a))))
         du, dv = matmul(u1, ew.add(halved, turned)), matmul(v1, ew.sub(halved, turned))
         if m != n:
             inverse = _reciprocal(s, ew.le(s, _rounding(s, size, shape_of(s))), safe, "singular vectors")

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.errors import OperandError, OperandTypeError
 from ..core.ir import Var
 from ..core.trace import Primitive
-from ..core.types import Aval, shape_of
+from ..core.types import Aval, dtype_of, shape_of
 from . import elementwise, indexing, reduction
 
 __all__ = [
@@ -147,7 +147,7 @@ class Slice(Linear):
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         (x,) = args
-        zero = ct.dtype.type(0)
+        zero = dtype_of(ct).type(0)
         config = []
         for a, s, n, m in zip(params["start"], params["stride"], x.aval.shape, ct.shape, strict=True):
             used = a + (m - 1) * s + 1 if m else a
@@ -182,14 +182,14 @@ class Pad(Primitive):
         if tx is None:
             # d/dvalue alone: the operand's tangent is zero.
             tx = zeros_like(x)
-        return y, pad(tx, tx.dtype.type(0) if tv is None else tv, **params)
+        return y, pad(tx, dtype_of(tx).type(0) if tv is None else tv, **params)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         x, value = args
         config = params["config"]
         shape = x.aval.shape if isinstance(x, Var) else shape_of(x)
         # Cut off what was added at the ends (and give back what was cut), then take the original elements out.
-        inner = pad(ct, ct.dtype.type(0), config=tuple((-lo, -hi, 0) for lo, hi, _ in config))
+        inner = pad(ct, dtype_of(ct).type(0), config=tuple((-lo, -hi, 0) for lo, hi, _ in config))
         stride = tuple(k + 1 for *_, k in config)
         start = (0,) * len(config)
         limit = tuple(min(n, (m - 1) * s + 1) if m else 0 for n, m, s in zip(inner.shape, shape, stride, strict=True))
@@ -208,7 +208,7 @@ class Pad(Primitive):
         if not batched[1]:
             return pad(x, value, config=config), True
         # A value for each row: pad with zero, and put the row's value where the padding is.
-        padded = pad(x, x.dtype.type(0), config=config)
+        padded = pad(x, dtype_of(x).type(0), config=config)
         ones = broadcast_in_dim(np.bool_(True), shape=shape_of(x), dims=())
         kept = pad(ones, np.bool_(False), config=config)
         return elementwise.select(kept, padded, broadcast_in_dim(value, shape=padded.shape, dims=(0,))), True
@@ -357,7 +357,7 @@ def _along(name: str, x: Aval, axis: int) -> Aval:
 
 def zeros_like(x: Any) -> Any:
     """Zeros of the shape and dtype of ``x``, made under the current trace."""
-    return broadcast_in_dim(x.dtype.type(0), shape=shape_of(x), dims=())
+    return broadcast_in_dim(dtype_of(x).type(0), shape=shape_of(x), dims=())
 
 
 def repeat_rows(x: Any, size: int) -> Any:

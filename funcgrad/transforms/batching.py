@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..core.ir import Jaxpr
 from ..core.trace import EVAL, Primitive, Trace, Tracer, _state, current_trace, eval_jaxpr, run_under, set_trace, stage
-from ..core.types import Aval, aval_of, shape_of
+from ..core.types import Aval, aval_of, dtype_of, shape_of
 from ..primitives import speaks_of
 from ..primitives.collective import Collective
 from ..primitives.structure import repeat_rows
@@ -49,7 +49,7 @@ class BatchTracer(Tracer):
 
     @property
     def dtype(self) -> Any:
-        return self.value.dtype
+        return dtype_of(self.value)
 
     def describe(self) -> str:
         return (
