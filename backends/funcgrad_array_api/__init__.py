@@ -6,9 +6,14 @@
     register(array_api_strict, "array_api_strict")
 
 From then on arrays of that library go into transforms and functions, and results are arrays of it. Every operation is
-written with functions of the standard alone, and none writes into an array. What the standard cannot express (float16,
-the order of complex numbers, eigenvalues of general matrices, special functions but the error function) raises
+written with functions of the standard alone, and none writes into an array. Special functions but the error function, LU
+factors and eigenvalues of general matrices, which the standard has not, are NumPy's where the arrays lie in host memory,
+and raise BackendError elsewhere (``host.py``). float16 and the order of complex numbers, which it cannot express, raise
 BackendError. ``linalg`` and ``fft`` are extensions of the standard: their operations are there where the library has them.
+
+An operator takes a traced value beside an array of the library only where the library's own operator leaves it to the
+other operand (returns NotImplemented). array_api_strict does not: write ``traced * array``, or ``fnp.multiply(array,
+traced)``.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import numpy as np
 from funcgrad.errors import BackendError
 from funcgrad.extend import Backend, aval_of, promote, register_backend
 
-from . import contraction, elementwise, fft, indexing, linalg, reduction, structure
+from . import contraction, elementwise, fft, host, indexing, linalg, reduction, structure
 
 __all__ = ["ArrayAPIBackend", "make_backend", "register"]
 
@@ -39,8 +44,9 @@ class ArrayAPIBackend(Backend):
     def __init__(self, xp: Any, name: str, device: Any = None) -> None:
         self.xp = xp
         self.name = name
-        self.device = device
-        self.array_types = (type(xp.empty((), device=device)),)
+        example = xp.empty((), device=device)
+        self.device = example.device
+        self.array_types = (type(example),)
         self._native = {np.dtype(n): getattr(xp, n) for n in _DTYPES if hasattr(xp, n)}
         self.dtypes = MappingProxyType({v: k for k, v in self._native.items() if not isinstance(v, (type, np.dtype))})
         general = {**structure.OPS, **reduction.OPS, **indexing.OPS, **contraction.OPS, "guard": linalg.guard}
@@ -48,9 +54,13 @@ class ArrayAPIBackend(Backend):
             general |= linalg.OPS
         if hasattr(xp, "fft"):
             general |= fft.OPS
+        pointwise = dict(elementwise.OPS)
+        if hasattr(xp, "nextafter"):
+            pointwise["nextafter"] = elementwise.nextafter
         self.ops = MappingProxyType(
             {
-                **{k: self._elementwise(f) for k, f in elementwise.OPS.items()},
+                **{k: host.hosted(self, k) for k in host.HOSTED},
+                **{k: self._elementwise(f) for k, f in pointwise.items()},
                 **{k: self._general(f) for k, f in general.items()},
                 "iota": self._iota,
                 "pure_callback": self._pure_callback,
@@ -72,6 +82,10 @@ class ArrayAPIBackend(Backend):
         if not isinstance(x, self.array_types) or isinstance(x, np.ndarray):
             return np.array(x)
         return np.array(np.from_dlpack(x))
+
+    def copy(self, x: Any) -> Any:
+        """A new array with the same elements."""
+        return self.xp.asarray(x, copy=True) if isinstance(x, self.array_types) else self.asarray(x)
 
     def native_dtype(self, dtype: np.dtype[Any]) -> Any:
         """The library's dtype. Raises BackendError for one that the standard, or the library, does not have."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from funcgrad.errors import BackendError
 
-__all__ = ["OPS", "add", "is_bool", "maximum", "minimum", "multiply", "refuse_complex", "select"]
+__all__ = ["OPS", "add", "is_bool", "maximum", "minimum", "multiply", "nextafter", "refuse_complex", "select"]
 
 
 def is_bool(xp, x):
@@ -159,6 +159,27 @@ def complex_number(xp, re, im):
     return xp.astype(re, dtype) + upright
 
 
+def xlogy(xp, x, y):
+    """x log(y), and 0 for x = 0 unless y is NaN."""
+    return _product_with_log(xp, x, y, xp.log(y))
+
+
+def xlog1py(xp, x, y):
+    """x log(1 + y), and 0 for x = 0 unless y is NaN."""
+    return _product_with_log(xp, x, y, xp.log1p(y))
+
+
+def _product_with_log(xp, x, y, log):
+    product = x * log
+    return xp.where((x == 0.0) & ~xp.isnan(y), xp.zeros_like(product), product)
+
+
+def entr(xp, x):
+    """-x log(x); 0 at 0, minus infinity below."""
+    result = xp.where(x == 0.0, xp.zeros_like(x), -x * xp.log(x))
+    return xp.where(x < 0.0, xp.full_like(x, -math.inf), result)
+
+
 def population_count(xp, x):
     """The number of bits that are set (in two's complement) in each integer."""
     one = xp.ones_like(x)
@@ -166,6 +187,11 @@ def population_count(xp, x):
     for i in range(xp.iinfo(x.dtype).bits):
         total = total + xp.bitwise_and(xp.bitwise_right_shift(x, xp.full_like(x, i)), one)
     return total
+
+
+def nextafter(xp, x, y):
+    """The number after x in the direction of y. The standard has it since 2024.12."""
+    return xp.nextafter(x, y)
 
 
 # The error function: see backends/funcgrad_numpy/special.py for the sources of the coefficients.
@@ -254,6 +280,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "complex": complex_number,
     "conj": _complex_only("conj"),
     "convert": convert,
+    "entr": entr,
     "erf": erf,
     "exp2": exp2,
     "fmod": fmod,
@@ -271,4 +298,6 @@ OPS: dict[str, Callable[..., Any]] = {
     "real": _complex_only("real"),
     "rsqrt": rsqrt,
     "select": select,
+    "xlog1py": xlog1py,
+    "xlogy": xlogy,
 }

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .reduction import running_product
+
 __all__ = ["OPS", "guard"]
 
 
@@ -52,6 +54,22 @@ def det(xp, a):
     return xp.linalg.det(a)
 
 
+def cofactor(xp, a):
+    """The matrix of cofactors, det(a) a^-T, of singular a too.
+
+    With a = u diag(s) vh it is det(u vh) conj(u) diag(q) conj(vh), q_i being the product of all s but s_i.
+    """
+    if 0 in a.shape:
+        return xp.asarray(a, copy=True)
+    u, s, vh = xp.linalg.svd(a)
+    last, ones = s.ndim - 1, xp.ones_like(s[..., :1])
+    below = xp.concat([ones, running_product(xp, s[..., :-1], axis=last)], axis=last)
+    above = xp.concat([running_product(xp, s[..., 1:], axis=last, reverse=True), ones], axis=last)
+    others = xp.astype((below * above)[..., None, :], a.dtype)
+    sign = (xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
+    return xp.matmul(_conj(xp, u) * others, _conj(xp, vh)) * sign
+
+
 def slogdet(xp, a):
     """The sign and the logarithm of the absolute value of the determinant."""
     return list(xp.linalg.slogdet(a))
@@ -82,6 +100,7 @@ def svd(xp, a, *, full, vectors, safe):
 
 OPS: dict[str, Callable[..., Any]] = {
     "cholesky": cholesky,
+    "cofactor": cofactor,
     "det": det,
     "eigh": eigh,
     "pinv": pinv,

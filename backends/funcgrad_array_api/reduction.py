@@ -7,7 +7,7 @@ from typing import Any
 
 from .elementwise import is_bool, maximum, minimum, multiply, refuse_complex
 
-__all__ = ["OPS"]
+__all__ = ["OPS", "running_product"]
 
 
 def _along(x, axes):
@@ -93,12 +93,15 @@ def _doubling(operation: Callable[..., Any]) -> Callable[..., Any]:
     return accumulate
 
 
+running_product = _reversible(_doubling(multiply))
+
+
 OPS: dict[str, Callable[..., Any]] = {
     "argmax": _place("argmax"),
     "argmin": _place("argmin"),
     "cummax": _reversible(_doubling(maximum)),
     "cummin": _reversible(_doubling(minimum)),
-    "cumprod": _reversible(_doubling(multiply)),
+    "cumprod": running_product,
     "cumsum": _reversible(_cumsum),
     "reduce_and": reduce_and,
     "reduce_max": _extreme("max", "any"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..core.backend import library_of
 from ..core.errors import OperandTypeError, TransformError
 from ..core.trace import Tracer
 from ..core.types import Aval, aval_of, is_array_like, is_inexact
@@ -177,11 +178,24 @@ def _joined(path: str) -> str:
 
 
 def owned(outs: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
-    """The results as arrays of their own: writable, not sharing memory with another array; scalars for rank 0."""
+    """The results as arrays of their own: writable, not sharing memory with another array; scalars for rank 0.
+
+    Where inputs are arrays of another library so are all results, constants too, as they are of a compiled function. Its
+    operations share no memory with their operands, so that a result is at worst an input itself.
+    """
+    library = None
+    for x in inputs:
+        if type(x) is not np.ndarray and library is None:
+            library = library_of(x)
     seen = {id(x) for x in inputs}
     fresh = []
     for y in outs:
-        if isinstance(y, np.ndarray):
+        if library is not None:
+            if isinstance(y, (np.ndarray, np.generic)) and y.dtype.kind in "biufc":
+                y = library.asarray(y)
+            elif id(y) in seen and isinstance(y, library.array_types):
+                y = library.copy(y)
+        elif isinstance(y, np.ndarray):
             if y.ndim == 0:
                 y = y[()]
             elif y.base is not None or not y.flags.writeable or id(y) in seen:

@@ -33,6 +33,7 @@ class SourceBackend(Backend):
     pairs: Mapping[tuple[str, str], Callable[[Eqn, Eqn, Sequence[str]], str | None]] = {}
     inplace: Mapping[str, str] = {}
     weak_literals: frozenset[str] = frozenset()
+    compiles = True
     rules: Mapping[str, Rule] = {}
 
     def may_alias(self, eqn: Eqn) -> bool:

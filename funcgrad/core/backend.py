@@ -22,7 +22,16 @@ from .types import FOREIGN_DTYPES
 if TYPE_CHECKING:
     from .ir import Eqn, Jaxpr
 
-__all__ = ["Backend", "backend_of", "backends", "current_backend", "get_backend", "register_backend", "use_backend"]
+__all__ = [
+    "Backend",
+    "backend_of",
+    "backends",
+    "current_backend",
+    "get_backend",
+    "library_of",
+    "register_backend",
+    "use_backend",
+]
 
 ENTRY_POINTS = "funcgrad.backends"
 
@@ -34,10 +43,12 @@ class Backend:
     that takes arrays positionally and the primitive's parameters by keyword, and returns one array, or a sequence of
     arrays for a primitive with several outputs; a primitive without an entry is expanded into others if it can be.
     ``calls``: from the name of a named call (``softmax``) to a kernel that replaces its body. ``compile`` turns a whole
-    jaxpr without free variables into a callable of flat arrays that returns a list. ``dtypes``: from the dtypes of its
-    arrays to NumPy's, where ``np.dtype`` does not take them. ``fusable``: the primitives that may stand in a group of
-    equations which ``fusion`` takes as a whole (:mod:`funcgrad.compiler.fusion` says what groups are); with none, the
-    back end sees no group.
+    jaxpr without free variables into a callable of flat arrays that returns a list; ``compiles`` says that it makes
+    programs of its own, so that an eager loop is worth one: the interpreter would only interpret it twice. ``fusable``:
+    the primitives that may stand in a group of equations which ``fusion`` takes as a whole
+    (:mod:`funcgrad.compiler.fusion` says what groups are); with none, the back end sees no group. ``dtypes``: from the
+    dtypes of its arrays to NumPy's, where ``np.dtype`` does not take them. ``device``: where new arrays lie, as the
+    array API standard's ``device``.
     """
 
     name: str = ""
@@ -46,6 +57,8 @@ class Backend:
     ops: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     calls: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     fusable: frozenset[str] = frozenset()
+    compiles: bool = False
+    device: Any = "cpu"
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """An array of this back end from a NumPy array, a scalar, or an array of its own."""
@@ -61,14 +74,34 @@ class Backend:
         """
         return None
 
+    def copy(self, x: Any) -> Any:
+        """An array of this back end with the same elements that shares no memory with ``x``."""
+        return np.array(x)
+
     def compile(self, jaxpr: Jaxpr) -> Callable[..., list[Any]]:
-        """A callable that runs ``jaxpr``; by default it interprets the equations one by one."""
+        """A callable that runs ``jaxpr``; by default it interprets the equations one by one.
+
+        Results are arrays of this back end, or Python scalars where the program returns such. None is an operand, a
+        constant or another result: such a one is copied. That it shares no memory with them is up to ``ops``.
+        """
         from .trace import eval_jaxpr
 
         def interpret(*args: Any) -> list[Any]:
             # A program runs without NumPy's warnings, however it is run.
             with np.errstate(all="ignore"):
-                return eval_jaxpr(jaxpr, *args)
+                outs = eval_jaxpr(jaxpr, *args)
+                seen = {id(x) for x in (*args, *jaxpr.consts)}
+                fresh = []
+                for y, aval in zip(outs, jaxpr.out_avals, strict=True):
+                    if aval.weak:
+                        y = y.item() if isinstance(y, np.generic) else y
+                    elif id(y) in seen:
+                        y = self.copy(y)
+                    elif self.array_types and not isinstance(y, self.array_types):
+                        y = self.asarray(y)
+                    seen.add(id(y))
+                    fresh.append(y)
+                return fresh
 
         return interpret
 
@@ -181,6 +214,11 @@ def backend_of(args: Sequence[Any]) -> Backend:
             )
         found = backend
     return found or current_backend()
+
+
+def library_of(x: Any) -> Backend | None:
+    """The back end whose own array ``x`` is; None for NumPy's, for numbers and for traced values."""
+    return _types.get(type(x))
 
 
 def _backend_of_type(x: Any) -> Backend | None:

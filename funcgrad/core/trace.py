@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from .backend import Backend, _default, _registry, _types, backend_of, current_backend
+from .backend import _default, _registry, _types, backend_of, current_backend
 from .config import config
 from .errors import (
     BackendError,
@@ -327,7 +327,7 @@ class EvalTrace(Trace):
             return op(*args, **params)
         # Other traces come here without making this one the current one, which matters from here on only.
         with set_trace(self):
-            if primitive.control and not config.debug_nans and type(backend).compile is not Backend.compile:
+            if primitive.control and not config.debug_nans and backend.compiles:
                 return _program(backend, primitive, args, params)(*args)
             if primitive.expand is not None:
                 return primitive.expand(*args, **params)

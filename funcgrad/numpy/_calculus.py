@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import primitives as prim
 from ..core.errors import OperandError, OperandTypeError
-from ..core.types import aval_of, is_inexact
+from ..core.types import aval_of, dtype_of, is_inexact
 from ._indexing import searchsorted, take
 from ._joining import concatenate, join, slice_along
 from ._promote import asarray, convert_to, eager, expand_to, normalize_axis, promote_dtypes
@@ -61,7 +61,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any =
     for _ in range(n):
         m = a.shape[axis]
         later, earlier = slice_along(a, axis, min(1, m), m), slice_along(a, axis, 0, max(m - 1, 0))
-        a = not_equal(later, earlier) if a.dtype == np.bool_ else prim.sub(later, earlier)
+        a = not_equal(later, earlier) if dtype_of(a) == np.bool_ else prim.sub(later, earlier)
     return a
 
 
@@ -73,9 +73,9 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     for place, end in ((0, to_begin), (len(parts) + 1, to_end)):
         if end is not None:
             end = ravel(asarray(end))
-            if not np.can_cast(end.dtype, x.dtype, "same_kind"):
+            if not np.can_cast(dtype_of(end), dtype_of(x), "same_kind"):
                 raise OperandTypeError(f"ediff1d: {end.dtype} does not cast to {x.dtype}, the dtype of the array")
-            parts.insert(place, convert_to(end, np.dtype(x.dtype)))
+            parts.insert(place, convert_to(end, dtype_of(x)))
     return join("ediff1d", parts, 0)
 
 
@@ -92,14 +92,14 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
         raise TypeError("invalid number of arguments")
     if edge_order not in (1, 2):
         raise ValueError("'edge_order' greater than 2 not supported")
-    if not is_inexact(np.dtype(f.dtype)):
+    if not is_inexact(dtype_of(f)):
         f = convert_to(f, np.dtype(np.float64))
     results = tuple(_slope(f, h, i, edge_order) for i, h in zip(axes, spacings))
     return results[0] if len(axes) == 1 else results
 
 
 def _slope(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
-    n, dtype = f.shape[axis], np.dtype(f.dtype)
+    n, dtype = f.shape[axis], dtype_of(f)
     if n < edge_order + 1:
         raise OperandError(
             f"Shape of array too small to calculate a numerical gradient, at least {edge_order + 1} elements are "
@@ -240,7 +240,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """As :func:`numpy.correlate`; the second vector is conjugated."""
     x, y = _vectors("correlate", a, v)
-    y = prim.conj(y) if y.dtype.kind == "c" else y
+    y = prim.conj(y) if dtype_of(y).kind == "c" else y
     if x.shape[0] < y.shape[0]:
         return prim.rev(_correlate(y, x, mode), axes=(0,))
     return _correlate(x, y, mode)

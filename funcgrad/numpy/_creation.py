@@ -18,7 +18,18 @@ from ..core.errors import OperandError
 from ..core.trace import Tracer
 from ..core.types import aval_of, promote, shape_of
 from . import _promote
-from ._promote import INDEX, all_plain, constant, convert_to, eager, normalize_axis, operand, staging
+from ._promote import (
+    INDEX,
+    all_plain,
+    beside,
+    check_device,
+    constant,
+    convert_to,
+    eager,
+    normalize_axis,
+    operand,
+    staging,
+)
 from ._promote import full as _full
 from ._ufuncs import add, divide, multiply, power, subtract, where
 
@@ -44,8 +55,9 @@ def array(object: Any, dtype: Any = None, *, copy: bool | None = True, ndmin: in
     return p.reshape(result, shape=(*[1] * (ndmin - len(shape)), *shape)) if len(shape) < ndmin else result
 
 
-def asarray(a: Any, dtype: Any = None, *, copy: bool | None = None) -> Any:
-    """As :func:`numpy.asarray`: an array is itself; lists may hold tracers."""
+def asarray(a: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
+    """As :func:`numpy.asarray`: an array is itself; lists may hold tracers. Traced values need no copy."""
+    check_device("asarray", device)
     if all_plain((a,)) and _default.name == "numpy":
         return np.asarray(a, dtype, copy=copy)
     return _promote.asarray(operand("asarray", a), dtype)
@@ -57,8 +69,9 @@ def copy(a: Any) -> Any:
 
 
 @eager(np.astype)
-def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """As :func:`numpy.astype`. The imaginary part of a complex array is dropped for a real dtype, as NumPy does."""
+    check_device("astype", device)
     return convert_to(operand("astype", x), np.dtype(dtype), strong=True)
 
 
@@ -78,25 +91,28 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return sizes
 
 
-def zeros(shape: Any, dtype: Any = float) -> Any:
+def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.zeros`."""
+    check_device("zeros", device)
     if _default.name == "numpy" and not staging() and all_plain((shape,)):
         return np.zeros(shape, dtype)
     return _full(_shape(shape), 0, dtype)
 
 
-def ones(shape: Any, dtype: Any = float) -> Any:
+def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.ones`."""
+    check_device("ones", device)
     return _full(_shape(shape), 1, dtype)
 
 
-def empty(shape: Any, dtype: Any = float) -> Any:
+def empty(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.empty`, but the elements are zero: a program's results must not depend on old memory."""
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, device=device)
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Any:
     """As :func:`numpy.full`; the value may be an array that broadcasts to the shape, traced or not."""
+    check_device("full", device)
     fill_value = operand("full", fill_value, "the fill value")
     dtype = aval_of(fill_value).dtype if dtype is None else np.dtype(dtype)
     sizes = _shape(shape)
@@ -107,32 +123,32 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     return _full(sizes, fill_value, dtype)
 
 
-def _like(a: Any, shape: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    aval = aval_of(operand("zeros_like", a))
-    return aval.shape if shape is None else _shape(shape), aval.dtype if dtype is None else np.dtype(dtype)
+def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Any:
+    """As :func:`numpy.zeros_like`; of an array of another library it is one too."""
+    return full_like(a, 0, dtype, shape=shape, device=device)
 
 
-def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None) -> Any:
-    """As :func:`numpy.zeros_like`."""
-    shape, dtype = _like(a, shape, dtype)
-    return _full(shape, 0, dtype)
+def ones_like(a: Any, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Any:
+    """As :func:`numpy.ones_like`; of an array of another library it is one too."""
+    return full_like(a, 1, dtype, shape=shape, device=device)
 
 
-def ones_like(a: Any, dtype: Any = None, *, shape: Any = None) -> Any:
-    """As :func:`numpy.ones_like`."""
-    shape, dtype = _like(a, shape, dtype)
-    return _full(shape, 1, dtype)
-
-
-def empty_like(prototype: Any, dtype: Any = None, *, shape: Any = None) -> Any:
+def empty_like(prototype: Any, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Any:
     """As :func:`numpy.empty_like`, but the elements are zero: a program's results must not depend on old memory."""
-    return zeros_like(prototype, dtype, shape=shape)
+    return zeros_like(prototype, dtype, shape=shape, device=device)
 
 
-def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Any:
-    """As :func:`numpy.full_like`."""
-    shape, dtype = _like(a, shape, dtype)
-    return full(shape, fill_value, dtype)
+def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Any:
+    """As :func:`numpy.full_like`; of an array of another library it is one too."""
+    aval = aval_of(operand("full_like", a))
+    given = getattr(a, "device", None)
+    found = full(
+        aval.shape if shape is None else shape,
+        fill_value,
+        aval.dtype if dtype is None else dtype,
+        device=None if device == given else device,
+    )
+    return beside(a, found)
 
 
 def _static(name: str, *values: Any) -> list[Any]:
@@ -145,8 +161,9 @@ def _static(name: str, *values: Any) -> list[Any]:
     return found
 
 
-def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Any:
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Any = None) -> Any:
     """As :func:`numpy.arange`. Its arguments decide its length, so they must be concrete."""
+    check_device("arange", device)
     start, stop, step = _static("arange", start, stop, step)
     if stop is None:
         start, stop = 0, start
@@ -169,9 +186,18 @@ def _all_ints(*values: Any) -> bool:
 
 
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
 ) -> Any:
     """As :func:`numpy.linspace`; the ends may be traced, and arrays."""
+    check_device("linspace", device)
     if all_plain((start, stop)) and _default.name == "numpy":
         return np.linspace(start, stop, num, endpoint, retstep, dtype, axis)
     (num,) = _static("linspace", num)
@@ -236,8 +262,9 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
 # Diagonals ------------------------------------------------------------------------------------------------------------
 
 
-def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float) -> Any:
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.eye`."""
+    check_device("eye", device)
     N, M, k = _static("eye", N, M, k)
     M = N if M is None else M
     dtype = np.dtype(dtype)

@@ -17,7 +17,7 @@ import numpy as np
 from .. import primitives as prim
 from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Tracer
-from ..core.types import aval_of
+from ..core.types import aval_of, dtype_of
 from ._at import At, IndexedUpdate, at, same_kind
 from ._promote import (
     INDEX,
@@ -62,7 +62,7 @@ def _concrete(x: Any, use: str) -> Any:
 
 def _integers(name: str, x: Any, what: str = "indices") -> Any:
     x = asarray(x)
-    if x.dtype.kind not in "iu":
+    if dtype_of(x).kind not in "iu":
         if is_plain(x) and not x.size:
             return np.zeros(x.shape, INDEX)
         raise OperandTypeError(f"{name}: {what} must be integers, not of dtype {x.dtype}")
@@ -177,7 +177,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
         raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
     a = _integers("choose", a, "the numbers of the choices")
     rows = [asarray(c) for c in choices]
-    dtype = np.result_type(*(r.dtype for r in rows))
+    dtype = np.result_type(*map(dtype_of, rows))
     shape = broadcast_shapes("choose", a.shape, *(r.shape for r in rows))
     rows = [prim.reshape(broadcast(convert_to(r, dtype), shape), shape=(1, *shape)) for r in rows]
     index, _ = resolve(a, len(rows), 0, mode, negative=False)
@@ -195,7 +195,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         raise ValueError("select with an empty condition list is not possible")
     conditions = [asarray(c) for c in condlist]
     for i, c in enumerate(conditions):
-        if c.dtype != np.bool_:
+        if dtype_of(c) != np.bool_:
             raise OperandTypeError(f"invalid entry {i} in condlist: should be boolean ndarray, not {c.dtype}")
     choices = promote_args("select", *choicelist, default)
     shape = broadcast_shapes("select", *(c.shape for c in conditions), *(aval_of(c).shape for c in choices))
@@ -210,7 +210,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 
 
 def _is_true(a: Any) -> Any:
-    return a if a.dtype == np.bool_ else prim.ne(a, a.dtype.type(0))
+    return a if dtype_of(a) == np.bool_ else prim.ne(a, dtype_of(a).type(0))
 
 
 def _true_places(a: Any, size: int) -> tuple[Any, Any]:
@@ -358,7 +358,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
         raise OperandError(f"searchsorted: the sorted array must have one axis, not the shape {a.shape}")
     if sorter is not None:
         a = take(a, sorter)
-    dtype = np.result_type(a.dtype, v.dtype)
+    dtype = np.result_type(dtype_of(a), dtype_of(v))
     a, v = convert_to(a, dtype), convert_to(v, dtype)
     n = a.shape[0]
     if n <= _COMPARE_ALL:
@@ -384,7 +384,7 @@ def _precedes(x: Any, v: Any, side: str) -> Any:
 
 
 def _less(x: Any, y: Any) -> Any:
-    if x.dtype.kind not in "fc":
+    if dtype_of(x).kind not in "fc":
         return prim.lt(x, y)
     return prim.or_(prim.lt(x, y), prim.and_(prim.ne(y, y), prim.eq(x, x)))
 

@@ -12,7 +12,7 @@ import numpy as np
 from .. import primitives as prim
 from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Tracer
-from ..core.types import aval_of
+from ..core.types import aval_of, dtype_of
 from ._indexing import searchsorted, take
 from ._promote import INDEX, all_plain, asarray, convert_to, eager, eager_allowed, expand_to, normalize_axis, refuse_out
 from ._shape import atleast_1d, atleast_2d, atleast_3d, moveaxis, ravel, reshape_to, shape_tuple
@@ -71,9 +71,9 @@ def _arrays(name: str, arrays: Any) -> list[Any]:
 
 def join(name: str, arrays: Sequence[Any], axis: int, dtype: Any = None, casting: str = "same_kind") -> Any:
     """One after the other along an axis, promoted to one dtype. Raises OperandError that quotes the shapes."""
-    common = np.result_type(*(x.dtype for x in arrays)) if dtype is None else np.dtype(dtype)
+    common = np.result_type(*map(dtype_of, arrays)) if dtype is None else np.dtype(dtype)
     for x in arrays:
-        if not np.can_cast(x.dtype, common, casting):
+        if not np.can_cast(dtype_of(x), common, casting):
             raise OperandTypeError(f"{name}: cannot cast {x.dtype} to {common} according to the rule {casting!r}")
     first = arrays[0].shape
     for x in arrays:

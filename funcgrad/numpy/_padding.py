@@ -14,7 +14,7 @@ import numpy as np
 from .. import primitives as prim
 from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Tracer
-from ..core.types import aval_of
+from ..core.types import aval_of, dtype_of
 from ._indexing import take
 from ._joining import join, slice_along
 from ._promote import asarray, convert_to, eager, expand_to, normalize_axis
@@ -97,7 +97,7 @@ def _pairs(values: Any, ndim: int) -> list[tuple[Any, Any]]:
 
 
 def _constant(x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
-    dtype = np.dtype(x.dtype)
+    dtype = dtype_of(x)
     pairs = _pairs(values, x.ndim)
     first = next((low for low, _ in pairs), 0)
     if isinstance(values, Tracer) or all(v == first for pair in pairs for v in pair):
@@ -121,7 +121,7 @@ def _odd(x: Any, axis: int, low: int, high: int, mode: str) -> Any:
     """
     n = x.shape[axis]
     matrix = np.pad(np.eye(n, dtype=np.int64), ((low, high), (0, 0)), mode=mode, reflect_type="odd")
-    outside = convert_to(np.concatenate([matrix[:low], matrix[low + n :]]), np.dtype(x.dtype))
+    outside = convert_to(np.concatenate([matrix[:low], matrix[low + n :]]), dtype_of(x))
     product = prim.dot_general(outside, x, dimension_numbers=(((1,), (axis,)), ((), ())))
     order = (*range(1, axis + 1), 0, *range(axis + 1, x.ndim))
     product = prim.transpose(product, axes=order) if axis else product
@@ -136,7 +136,7 @@ def _computing(x: Any) -> Any:
 
 def _linear_ramp(x: Any, axis: int, low: int, high: int, ends: tuple[Any, Any]) -> Any:
     """From the end value at the border to the edge of the array, as linspace goes."""
-    n, dtype = x.shape[axis], np.dtype(x.dtype)
+    n, dtype = x.shape[axis], dtype_of(x)
     parts = [x]
     for width, end, edge, first in ((low, ends[0], (0, 1), True), (high, ends[1], (n - 1, n), False)):
         if not width:
@@ -174,7 +174,7 @@ def _statistic(x: Any, axis: int, low: int, high: int, mode: str, lengths: tuple
 def _reduced(x: Any, axis: int, mode: str) -> Any:
     if mode in ("maximum", "minimum"):
         return (prim.reduce_max if mode == "maximum" else prim.reduce_min)(x, axes=(axis,))
-    dtype, n = np.dtype(x.dtype), x.shape[axis]
+    dtype, n = dtype_of(x), x.shape[axis]
     y = _computing(x)
     if mode == "median":
         y = slice_along(prim.sort(y, axis=axis), axis, (n - 1) // 2, n // 2 + 1)

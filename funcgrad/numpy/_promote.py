@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.exceptions import AxisError
 
-from ..core.backend import _default, current_backend
+from ..core.backend import _default, current_backend, library_of
 from ..core.config import config
 from ..core.errors import InPlaceError, OperandError, OperandTypeError
 from ..core.trace import EVAL, StageTrace, Trace, Tracer, current_trace
-from ..core.types import Aval, aval_of, is_array_like, promote
+from ..core.types import Aval, aval_of, dtype_of, is_array_like, promote
 from ..primitives import broadcast_in_dim, concatenate, convert, real, reshape
 
 __all__ = [
@@ -36,8 +36,10 @@ __all__ = [
     "all_plain",
     "asarray",
     "axis_tuple",
+    "beside",
     "broadcast",
     "broadcast_shapes",
+    "check_device",
     "cast",
     "constant",
     "convert_to",
@@ -203,7 +205,7 @@ def asarray(x: Any, dtype: Any = None) -> Any:
     if type(x) in (list, tuple) and not all_plain(x):
         return _stack(x, dtype)
     if is_array_like(x) and not isinstance(x, (bool, int, float, complex, np.ndarray, np.generic)):
-        return x if dtype is None or x.dtype == dtype else convert_to(x, np.dtype(dtype))
+        return x if dtype is None or dtype_of(x) == dtype else convert_to(x, np.dtype(dtype))
     array = np.asarray(x, dtype)
     if array.dtype.kind not in _KINDS:
         raise OperandTypeError(f"{_show(x)} is no array of numbers or booleans")
@@ -225,6 +227,24 @@ def constant(x: Any) -> Any:
     if _default.name == "numpy" or staging():
         return x
     return current_backend().asarray(x)
+
+
+def beside(x: Any, y: Any) -> Any:
+    """``y``, which was made to stand beside ``x``, as an array of the library that ``x`` belongs to."""
+    library = library_of(x)
+    return y if library is None or isinstance(y, Tracer) else library.asarray(y)
+
+
+def check_device(name: str, device: Any) -> None:
+    """Raise ValueError for a device on which the current back end makes no arrays."""
+    if device is None:
+        return
+    backend = current_backend()
+    if device != backend.device:
+        raise ValueError(
+            f"{name}: there is no device {device!r}; the back end {backend.name!r} makes arrays on {backend.device!r} "
+            f"(another back end makes them elsewhere: `with fg.use_backend(name):`)"
+        )
 
 
 def full(shape: Sequence[int], value: Any, dtype: Any) -> Any:
@@ -249,7 +269,7 @@ def convert_to(x: Any, dtype: np.dtype[Any], strong: bool = False) -> Any:
         return x
     if aval.dtype.kind == "c" and dtype.kind not in "cb":
         x = real(x)
-        if x.dtype == dtype:
+        if dtype_of(x) == dtype:
             return x
     return convert(x, dtype=dtype)
 

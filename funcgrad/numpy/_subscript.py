@@ -18,6 +18,7 @@ import numpy as np
 from ..core.errors import ConcretizationError
 from ..core.source import user_source
 from ..core.trace import Tracer
+from ..core.types import dtype_of
 from ..primitives import (
     add,
     and_,
@@ -74,7 +75,7 @@ def resolve(index: Any, size: int, axis: int, mode: str, *, negative: bool = Tru
     With ``negative`` an index counts from the end if it is negative. ``raise`` checks plain indices here and leaves
     traced ones to the primitive, which checks when it runs.
     """
-    if index.dtype != _INT64:
+    if dtype_of(index) != _INT64:
         index = index.astype(_INT64) if is_plain(index) else convert(index, dtype=_INT64)
     if mode == "raise":
         if is_plain(index) and index.size:
@@ -174,7 +175,7 @@ class Subscript:
         """The advanced part, the axes of the index first."""
         if self.inside is not None and 0 in (sub.shape[a] for a in self.axes):
             # There is nothing to gather from, and every entry is out of range: any values of the right shape will do.
-            sub = broadcast(sub.dtype.type(0), tuple(1 if a in self.axes else n for a, n in enumerate(sub.shape)))
+            sub = broadcast(dtype_of(sub).type(0), tuple(1 if a in self.axes else n for a, n in enumerate(sub.shape)))
         return gather(sub, *self.arrays, axes=self.axes)
 
     def _from_front(self, x: Any) -> Any:
@@ -305,7 +306,7 @@ def parse(shape: Shape, index: Any, mode: str = "raise") -> Subscript:
                 dropped.append(len(base))
                 take_axis(place, place + 1, 1)
             axis += 1
-        elif e.dtype == np.bool_ and not e.ndim:
+        elif dtype_of(e) == np.bool_ and not e.ndim:
             base.append(1)
             start.append(0)
             limit.append(1)
@@ -361,7 +362,7 @@ def _entry(e: Any) -> Any:
     if isinstance(e, np.ndarray):
         return _plain_array(e)
     if hasattr(e, "shape") and hasattr(e, "dtype"):
-        if e.dtype.kind not in "iub":
+        if dtype_of(e).kind not in "iub":
             raise _not_an_index(e)
         return e
     try:
@@ -439,7 +440,7 @@ def _in_range(i: int, size: int, axis: int, mode: str) -> int | None:
 
 def _arrays(e: Any, shape: Shape, axis: int) -> list[Any]:
     """The integer arrays that an array entry stands for: itself, or those of the True entries of a mask."""
-    if e.dtype != np.bool_:
+    if dtype_of(e) != np.bool_:
         return [e]
     for k, n in enumerate(e.shape):
         if n != shape[axis + k]:

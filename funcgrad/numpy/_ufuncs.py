@@ -18,7 +18,7 @@ from .. import primitives as p
 from ..core.errors import OperandTypeError
 from ..core.trace import Tracer
 from ..core.types import aval_of, is_inexact, shape_of
-from ._promote import asarray, broadcast, convert_to, eager, full, operand, promote_dtypes, refuse_out
+from ._promote import asarray, beside, broadcast, convert_to, eager, full, operand, promote_dtypes, refuse_out
 from ._ufunc import Comparison, Ufunc
 from ._ufunc_rules import (
     compare,
@@ -173,7 +173,7 @@ def real(val: Any) -> Any:
 @eager(np.imag)
 def imag(val: Any) -> Any:
     val = operand("imag", val)
-    return p.imag(val) if kind(val) == "c" else full(shape_of(val), 0, aval_of(val).dtype)
+    return p.imag(val) if kind(val) == "c" else beside(val, full(shape_of(val), 0, aval_of(val).dtype))
 
 
 @eager(np.angle)
