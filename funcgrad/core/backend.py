@@ -27,6 +27,7 @@ __all__ = [
     "backend_of",
     "backends",
     "current_backend",
+    "device_of",
     "get_backend",
     "library_of",
     "register_backend",
@@ -214,6 +215,11 @@ def backend_of(args: Sequence[Any]) -> Backend:
             )
         found = backend
     return found or current_backend()
+
+
+def device_of(x: Any) -> Any:
+    """Where a value lies: the device of an array, for a number that of the current back end."""
+    return x.device if hasattr(x, "device") else current_backend().device
 
 
 def library_of(x: Any) -> Backend | None:

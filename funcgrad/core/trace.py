@@ -33,7 +33,9 @@ from .types import Aval, aval_of
 __all__ = [
     "AS_NUMBER",
     "EVAL",
+    "EXPORT",
     "EvalTrace",
+    "PASS_VALUES",
     "Primitive",
     "StageTrace",
     "StageTracer",
@@ -196,6 +198,13 @@ AS_NUMBER = (
 )
 
 
+#: What DLPack does, and what to write instead.
+EXPORT = "handing it to another library by DLPack (from_dlpack)"
+PASS_VALUES = (
+    "funcgrad.pure_callback gives the other library the values, funcgrad.custom_vjp a derivative to what it does"
+)
+
+
 class Tracer:
     """A value seen by a trace. The NumPy surface installs operators and methods on this class."""
 
@@ -222,6 +231,11 @@ class Tracer:
     @property
     def size(self) -> int:
         return self.aval.size
+
+    @property
+    def device(self) -> Any:
+        """Where the value is computed, as the array API standard's ``device``."""
+        return current_backend().device
 
     def concrete(self, use: str, instead: str = "") -> Any:
         """The concrete value, where there is one; else raises ConcretizationError.
@@ -285,6 +299,13 @@ class Tracer:
             f"index a plain array with it, a = funcgrad.at(a)[i].set(x) to assign it into one, or funcgrad.pure_callback for "
             f"code that must stay outside"
         )
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self.concrete(EXPORT, PASS_VALUES).__dlpack__(**keywords)
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = self.concrete(EXPORT, PASS_VALUES).__dlpack_device__()
+        return found
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise InPlaceError(

@@ -62,6 +62,8 @@ from numpy import (
 )
 
 from . import fft, linalg
+from ._array_api import API_VERSION as __array_api_version__
+from ._array_api import ArrayNamespaceInfo as __array_namespace_info__
 from ._calculus import (
     convolve,
     correlate,
@@ -448,7 +450,7 @@ from ._windows import (
 )
 
 __all__ = [
-    "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin", "angle", "any", "append",
+    "__array_api_version__", "__array_namespace_info__", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin", "angle", "any", "append",
     "apply_along_axis", "apply_over_axes", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
     "array_equiv", "array_split", "asanyarray", "asarray", "asarray_chkfinite", "ascontiguousarray", "asin",

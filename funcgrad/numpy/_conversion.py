@@ -48,7 +48,13 @@ def asarray_chkfinite(a: Any, dtype: Any = None) -> Any:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
-    """As :func:`numpy.from_dlpack`: an array of another library, sharing its memory where it can."""
+    """As :func:`numpy.from_dlpack`: an array of another library, sharing its memory where it can.
+
+    A traced value is an array of this one. What exports the array may refuse: torch does for a tensor that requires
+    a gradient (write ``x.detach()``).
+    """
+    if isinstance(x, Tracer):
+        return x if device is None else x.to_device(device)
     return constant(np.from_dlpack(x, device=device, copy=copy))
 
 

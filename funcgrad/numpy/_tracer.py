@@ -19,6 +19,7 @@ from ..core.errors import InPlaceError, MissingRuleError
 from ..core.trace import Tracer
 from ..core.types import Aval, is_array_like
 from . import (
+    _array_api,
     _calculus,
     _conversion,
     _covariance,
@@ -417,6 +418,8 @@ def _install() -> None:
         "__array_ufunc__": _array_ufunc,
         "__array_function__": _array_function,
         "__array_priority__": 100.0,
+        "__array_namespace__": _array_api.array_namespace,
+        "to_device": _array_api.to_device,
         **_METHODS,
         **{name: property(get, doc=f"As ``ndarray.{name}``.") for name, get in _PROPERTIES.items()},
     }

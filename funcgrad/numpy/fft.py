@@ -19,7 +19,7 @@ import numpy as np
 from .. import primitives as p
 from ..core.errors import OperandTypeError
 from ..core.types import is_array_like
-from ._promote import asarray, convert_to, eager, normalize_axis, operand, refuse_out
+from ._promote import asarray, check_device, convert_to, eager, normalize_axis, operand, refuse_out
 from ._shape import roll
 
 __all__ = [
@@ -203,19 +203,38 @@ irfft2 = _several("irfft2", "ifft", "irfft", (-2, -1), "the inverse of :func:`rf
 # Frequencies ----------------------------------------------------------------------------------------------------------
 
 
-@eager(np.fft.fftfreq)
-def fftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Any:
+def _plain(frequencies: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy's function, with the ``dtype`` that the array API standard has since 2024.12."""
+
+    def function(n: int, d: Any = 1.0, device: Any = None, *, dtype: Any = None) -> Any:
+        check_device(frequencies.__name__, device)
+        result = frequencies(n, d)
+        return result if dtype is None else result.astype(dtype)
+
+    function.__name__ = frequencies.__name__
+    return function
+
+
+@eager(_plain(np.fft.fftfreq))
+def fftfreq(n: int, d: Any = 1.0, device: Any = None, *, dtype: Any = None) -> Any:
     """As :func:`numpy.fft.fftfreq`: the frequency of each element of a transform of ``n`` samples ``d`` apart."""
+    check_device("fftfreq", device)
     _check_count(n)
     cycles = np.concatenate([np.arange((n - 1) // 2 + 1), np.arange(-(n // 2), 0)])
-    return asarray(cycles) * (1.0 / (n * _spacing("fftfreq", d)))
+    return _frequencies("fftfreq", cycles, n, d, dtype)
 
 
-@eager(np.fft.rfftfreq)
-def rfftfreq(n: int, d: Any = 1.0, device: str | None = None) -> Any:
+@eager(_plain(np.fft.rfftfreq))
+def rfftfreq(n: int, d: Any = 1.0, device: Any = None, *, dtype: Any = None) -> Any:
     """As :func:`numpy.fft.rfftfreq`: the frequency of each element of :func:`rfft`."""
+    check_device("rfftfreq", device)
     _check_count(n)
-    return asarray(np.arange(n // 2 + 1)) * (1.0 / (n * _spacing("rfftfreq", d)))
+    return _frequencies("rfftfreq", np.arange(n // 2 + 1), n, d, dtype)
+
+
+def _frequencies(name: str, cycles: Any, n: int, d: Any, dtype: Any) -> Any:
+    result = asarray(cycles) * (1.0 / (n * _spacing(name, d)))
+    return result if dtype is None else convert_to(result, np.dtype(dtype))
 
 
 def _check_count(n: Any) -> None:

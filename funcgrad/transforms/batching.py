@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..core.backend import device_of
 from ..core.ir import Jaxpr
 from ..core.trace import EVAL, Primitive, Trace, Tracer, _state, current_trace, eval_jaxpr, run_under, set_trace, stage
 from ..core.types import Aval, aval_of, dtype_of, shape_of
@@ -50,6 +51,10 @@ class BatchTracer(Tracer):
     @property
     def dtype(self) -> Any:
         return dtype_of(self.value)
+
+    @property
+    def device(self) -> Any:
+        return device_of(self.value)
 
     def describe(self) -> str:
         return (

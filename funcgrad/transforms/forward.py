@@ -12,11 +12,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..core.backend import device_of
 from ..core.errors import ConcretizationError
 from ..core.ir import Jaxpr
 from ..core.trace import (
     AS_NUMBER,
     EVAL,
+    EXPORT,
+    PASS_VALUES,
     Primitive,
     Trace,
     Tracer,
@@ -88,12 +91,22 @@ class JVPTracer(Tracer):
     def tolist(self) -> Any:
         return self._without_derivative(".tolist()").tolist()
 
-    def _without_derivative(self, use: str) -> NoReturn:
+    def __dlpack__(self, **_: Any) -> Any:
+        self._without_derivative(EXPORT, PASS_VALUES)
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        self._without_derivative(EXPORT, PASS_VALUES)
+
+    @property
+    def device(self) -> Any:
+        return device_of(self.primal)
+
+    def _without_derivative(self, use: str, instead: str = AS_NUMBER) -> NoReturn:
         """A plain number would silently lose its derivative."""
         if isinstance(self.primal, Tracer):
-            self.primal.concrete(use, AS_NUMBER)
+            self.primal.concrete(use, instead)
         raise ConcretizationError(
-            f"{use} of a value of type {self.aval} that is being differentiated would lose its derivative; {AS_NUMBER}; "
+            f"{use} of a value of type {self.aval} that is being differentiated would lose its derivative; {instead}; "
             f"or say lax.stop_gradient(x) to mean the value alone"
         )
 
