@@ -14,9 +14,9 @@ import numpy as np
 
 from .. import tree
 from ..core.backend import library_of
-from ..core.errors import OperandTypeError, TransformError
+from ..core.errors import ForeignArrayError, OperandTypeError, TransformError
 from ..core.trace import Tracer
-from ..core.types import Aval, aval_of, is_array_like, is_inexact
+from ..core.types import Aval, aval_of, foreign_advice, is_array_like, is_inexact
 from ..primitives import convert
 
 __all__ = [
@@ -170,6 +170,10 @@ def checked_leaves(what: str, leaves: Sequence[Any], paths: Callable[[], Sequenc
         if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind not in "biufc" and x.dtype.name != "bfloat16":
             name = _joined(paths()[i]) if paths else ""
             raise OperandTypeError(f"{what}{name} has the dtype {x.dtype}, which is not a number")
+        try:
+            aval_of(x)
+        except ForeignArrayError:
+            raise ForeignArrayError(f"{what}{_joined(paths()[i]) if paths else ''}: {foreign_advice(x)}") from None
 
 
 def _joined(path: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from .. import tree
 from ..core.backend import _default, backend_of, get_backend
 from ..core.config import config
-from ..core.errors import OperandTypeError, StaticArgumentError
+from ..core.errors import ForeignArrayError, OperandTypeError, StaticArgumentError
 from ..core.ir import Jaxpr
 from ..core.printer import print_jaxpr
 from ..core.trace import EVAL, Tracer, _state, eval_jaxpr, stage
@@ -250,7 +250,11 @@ class jit(Transformed):
         if self._has_static:
             args, kwargs, static = self._without_static(args, kwargs)
         leaves, treedef = tree.flatten((args, kwargs))
-        signature = [(x.shape, x.dtype) if type(x) is np.ndarray else _signature(x) for x in leaves]
+        try:
+            signature = [(x.shape, x.dtype) if type(x) is np.ndarray else _signature(x) for x in leaves]
+        except ForeignArrayError:
+            checked_leaves("jit: the argument", leaves, lambda: argument_paths(self.fun, args, kwargs))
+            raise
         return _Key((treedef, static, _default.name, environment), tuple(signature)), leaves
 
     def _find_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Entry, list[Any]] | None:

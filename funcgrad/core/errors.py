@@ -13,6 +13,7 @@ from .source import user_source
 __all__ = [
     "BackendError",
     "ConcretizationError",
+    "ForeignArrayError",
     "FuncgradError",
     "IRError",
     "InPlaceError",
@@ -79,6 +80,13 @@ class LinearAlgebraError(OperandError, np.linalg.LinAlgError):
 
 class OperandTypeError(FuncgradError, TypeError):
     """An operand has a dtype or a type that the operation does not take."""
+
+
+class ForeignArrayError(OperandTypeError):
+    """An array of a library that funcgrad computes with only when told to, such as a torch tensor.
+
+    Hand its memory over with ``funcgrad.numpy.from_dlpack(x)``, or register its library as a back end.
+    """
 
 
 class TransformError(FuncgradError, TypeError):

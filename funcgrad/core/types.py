@@ -10,7 +10,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Aval", "aval_of", "dtype_name", "dtype_of", "float0", "is_array_like", "is_inexact", "promote", "shape_of"]
+from .errors import ForeignArrayError
+
+__all__ = [
+    "Aval",
+    "aval_of",
+    "dtype_name",
+    "dtype_of",
+    "float0",
+    "foreign_advice",
+    "is_array_like",
+    "is_inexact",
+    "promote",
+    "shape_of",
+]
 
 #: The dtype of the tangent of an integer or boolean: it carries nothing.
 float0 = np.dtype([("float0", np.void, 0)])
@@ -121,9 +134,31 @@ def aval_of(x: Any) -> Aval:
 
 
 def dtype_of(x: Any) -> DType:
-    """The NumPy dtype of an array, a tracer or a NumPy scalar: arrays of other libraries have dtypes of their own."""
+    """The NumPy dtype of an array, a tracer or a NumPy scalar: arrays of other libraries have dtypes of their own.
+
+    Raises ForeignArrayError for an array of a library that is not registered.
+    """
     dtype = x.dtype
-    return dtype if isinstance(dtype, np.dtype) else FOREIGN_DTYPES.get(dtype) or np.dtype(dtype)
+    if isinstance(dtype, np.dtype):
+        return dtype
+    found = FOREIGN_DTYPES.get(dtype)
+    if found is not None:
+        return found
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise ForeignArrayError(foreign_advice(x)) from None
+
+
+def foreign_advice(x: Any) -> str:
+    """What to write instead of giving an array of an unknown library."""
+    library = type(x).__module__.split(".")[0]
+    detached = ".detach()" if getattr(x, "requires_grad", False) else ""
+    lost = f"; its own derivative ends there ({library} does not see funcgrad's)" if detached else ""
+    return (
+        f"{library} arrays ({type(x).__module__}.{type(x).__qualname__}, {x.dtype}) are not taken unasked; write "
+        f"funcgrad.numpy.from_dlpack(x{detached}), which shares the memory{lost}, and {library}.from_dlpack(y) for a result"
+    )
 
 
 def shape_of(x: Any) -> Shape:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import OperandError, OperandTypeError
+from ..core.errors import ForeignArrayError, OperandError, OperandTypeError
 from ..core.trace import StageTrace, current_trace
-from ..core.types import Aval, aval_of, dtype_name
+from ..core.types import Aval, aval_of, dtype_name, foreign_advice
 from ..numpy._promote import convert_to, is_weak
 
 __all__ = [
@@ -52,6 +52,8 @@ def is_scalar(x: Any) -> bool:
 def checked_aval(name: str, position: int, x: Any) -> Aval:
     try:
         return aval_of(x)
+    except ForeignArrayError:
+        raise ForeignArrayError(f"lax.{name}: argument {position}: {foreign_advice(x)}") from None
     except TypeError:
         raise OperandTypeError(
             f"lax.{name}: argument {position} is {x!r} of type {type(x).__name__}; it takes arrays and numbers "

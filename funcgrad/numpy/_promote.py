@@ -23,9 +23,9 @@ from numpy.exceptions import AxisError
 
 from ..core.backend import _default, current_backend, library_of
 from ..core.config import config
-from ..core.errors import InPlaceError, OperandError, OperandTypeError
+from ..core.errors import ForeignArrayError, InPlaceError, OperandError, OperandTypeError
 from ..core.trace import EVAL, StageTrace, Trace, Tracer, current_trace
-from ..core.types import Aval, aval_of, dtype_of, is_array_like, promote
+from ..core.types import Aval, aval_of, dtype_of, foreign_advice, is_array_like, promote
 from ..primitives import broadcast_in_dim, concatenate, convert, real, reshape
 
 __all__ = [
@@ -181,6 +181,8 @@ def operand(name: str, x: Any, what: str = "an argument") -> Any:
         return asarray(x)
     try:
         dtype = aval_of(x).dtype
+    except ForeignArrayError:
+        raise ForeignArrayError(f"{name}: {what}: {foreign_advice(x)}") from None
     except (TypeError, AttributeError):
         raise OperandTypeError(f"{name}: {what} is {_show(x)}; it takes arrays and numbers") from None
     if dtype.kind not in _KINDS and dtype.name != "bfloat16":
