@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import tree
-from ..core.backend import _default, backend_of, get_backend
+from ..core.backend import Backend, _default, backend_of, get_backend
 from ..core.config import config
 from ..core.errors import ForeignArrayError, OperandTypeError, StaticArgumentError
 from ..core.ir import Jaxpr
@@ -25,6 +25,7 @@ from ..core.trace import EVAL, Tracer, _state, eval_jaxpr, stage
 from ..core.types import Aval, aval_of, is_array_like
 from ..transforms.batching import axis_environment
 from ..transforms.call import call
+from ..transforms.key_reuse import check_program
 from ..transforms.reverse import hoist
 from ._function import (
     FlatFunction,
@@ -41,6 +42,9 @@ from ._function import (
 )
 
 __all__ = ["CacheInfo", "Compiled", "Lowered", "ShapeDtypeStruct", "Traced", "eval_shape", "jit", "make_jaxpr"]
+
+#: Added to the key of a program that says which keys it uses.
+_SAYS_KEYS = ("debug_key_reuse",)
 
 _log = logging.getLogger("funcgrad")
 
@@ -220,12 +224,22 @@ class jit(Transformed):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _state.trace is not EVAL:
             return self._call_traced(args, kwargs)
+        if config.debug_key_reuse:
+            return self._call_checked(args, kwargs)
         entry, leaves = self._find_plain(args, kwargs) or self._find(args, kwargs, ())
         program = entry.program
         if program is None or config.debug_nans:
             program = self._program(entry, leaves)
         outs = program(*leaves)
         return outs[0] if entry.single else entry.out_tree.unflatten(outs)
+
+    def _call_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call of a program that says which keys it uses, after a look at these."""
+        entry, leaves = self._find(args, kwargs, _SAYS_KEYS)
+        if not config.debug_nans and type(backend_of([*leaves, *entry.consts])).compile is not Backend.compile:
+            # What is interpreted enters them by itself.
+            check_program(entry.jaxpr, leaves)
+        return entry.out_tree.unflatten(self._program(entry, leaves)(*leaves))
 
     def _find(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], environment: tuple[Any, ...]
@@ -350,7 +364,10 @@ class jit(Transformed):
 
     def _call_traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call under another transform: one equation."""
-        entry, leaves = self._find(args, kwargs, axis_environment())
+        environment: tuple[Any, ...] = axis_environment()
+        if config.debug_key_reuse:
+            environment = (*environment, *_SAYS_KEYS)
+        entry, leaves = self._find(args, kwargs, environment)
         operands = [*entry.consts, *[typed(x) for x in leaves]]
         if self.inline:
             outs = eval_jaxpr(entry.hoisted, *operands)

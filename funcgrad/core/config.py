@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .key_reuse import forget_keys
+
 __all__ = ["config"]
 
 
@@ -23,10 +25,12 @@ class Config(threading.local):
 
     ``debug_nans``: programs run equation by equation, and the first NaN or infinity that arises from finite operands
     raises :class:`~funcgrad.errors.NonFiniteError`. ``check_ir``: every jaxpr is type-checked when it is made and after
-    every compiler pass. ``explain_retraces``: ``jit`` logs why it traced again.
+    every compiler pass. ``debug_key_reuse``: a random key that is used twice since the setting was turned on raises
+    :class:`~funcgrad.errors.KeyReuseError`, which names both lines. ``explain_retraces``: ``jit`` logs why it traced again.
     """
 
     debug_nans: bool = False
+    debug_key_reuse: bool = False
     check_ir: bool = False
     explain_retraces: bool = False
 
@@ -34,6 +38,8 @@ class Config(threading.local):
         if not hasattr(Config, name):
             known = ", ".join(k for k in Config.__annotations__)
             raise AttributeError(f"unknown setting {name!r}; there are: {known}")
+        if name == "debug_key_reuse" and bool(value) != self.debug_key_reuse:
+            forget_keys()
         super().__setattr__(name, value)
 
     @contextmanager

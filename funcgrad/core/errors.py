@@ -17,6 +17,7 @@ __all__ = [
     "FuncgradError",
     "IRError",
     "InPlaceError",
+    "KeyReuseError",
     "LeakedTracerError",
     "LinearAlgebraError",
     "MissingRuleError",
@@ -123,6 +124,34 @@ class TrainingError(FuncgradError, ValueError):
 
 class NonFiniteError(FuncgradError, FloatingPointError):
     """``config.debug_nans`` is on and an equation made a NaN or an infinity out of finite operands."""
+
+    locate = False
+
+
+class KeyReuseError(FuncgradError, ValueError):
+    """``config.debug_key_reuse`` is on and a random key was used twice, so that equal numbers were drawn.
+
+    >>> import funcgrad as fg
+    >>> def two_layers(key):
+    ...     return fg.random.normal(key, (2,)), fg.random.normal(key, (2,))
+    >>> with fg.config(debug_key_reuse=True):
+    ...     two_layers(fg.random.key(0))
+    Traceback (most recent call last):
+    funcgrad.core.errors.KeyReuseError: the key [0 0] is used twice: what is drawn from it is equal both times
+    ...
+
+    Make a key for each use:
+
+    >>> def two_layers(key):
+    ...     first, second = fg.random.split(key)
+    ...     return fg.random.normal(first, (2,)), fg.random.normal(second, (2,))
+    >>> with fg.config(debug_key_reuse=True):
+    ...     weights, biases = two_layers(fg.random.key(0))
+
+    A draw and ``split`` use a key; ``fold_in(key, i)`` uses it for the integer ``i`` alone, and leaves it fresh for a draw,
+    as in JAX's checker. Keys are compared by value, in programs of ``jit`` and in loops too: two keys of one seed are
+    one key. Rows of a ``vmap`` that share a key use it once. Turning the setting off and on begins anew.
+    """
 
     locate = False
 

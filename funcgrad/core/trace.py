@@ -167,6 +167,9 @@ class Primitive:
         """The operands and parameters with which the primitive is written into a jaxpr."""
         return args, params
 
+    def before(self, args: Sequence[Any], params: dict[str, Any]) -> None:
+        """Looks at an application of a primitive that holds jaxprs before its program runs, where a setting asks for it."""
+
     def axis_names(self, params: dict[str, Any]) -> Iterable[str]:
         """The names of mapped axes that an application speaks of."""
         return ()
@@ -349,6 +352,7 @@ class EvalTrace(Trace):
         # Other traces come here without making this one the current one, which matters from here on only.
         with set_trace(self):
             if primitive.control and not config.debug_nans and backend.compiles:
+                primitive.before(args, params)
                 return _program(backend, primitive, args, params)(*args)
             if primitive.expand is not None:
                 return primitive.expand(*args, **params)

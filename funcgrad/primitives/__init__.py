@@ -8,6 +8,7 @@ from . import (
     elementwise,
     fft,
     indexing,
+    keys,
     linalg,
     reduction,
     special,
@@ -21,6 +22,7 @@ from .determinant import *
 from .elementwise import *
 from .fft import *
 from .indexing import *
+from .keys import *
 from .linalg import *
 from .reduction import *
 from .special import *
@@ -35,6 +37,7 @@ __all__ = [
     *elementwise.__all__,
     *fft.__all__,
     *indexing.__all__,
+    *keys.__all__,
     *linalg.__all__,
     *reduction.__all__,
     *special.__all__,

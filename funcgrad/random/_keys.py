@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import numpy as fnp
+from ..core.config import config
 from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Tracer
 from ..core.types import aval_of, is_array_like
 from ..numpy._promote import staging
+from ..primitives import use_key
 from ._arguments import shape_of_draws
 from ._threefry import encrypt, random_words
 
@@ -97,7 +99,10 @@ def fold_in(key: Any, data: Any) -> Any:
     data = _integer("fold_in", "data", data)
     if not isinstance(data, Tracer) and not 0 <= int(data) < 2**32:
         raise OperandError(f"fold_in: data is from 0 to 2**32 - 1, not {int(data)}")
-    low = fnp.reshape(_word(data), (1,))
+    word = _word(data)
+    if config.debug_key_reuse:
+        use_key(key, word, branches=())
+    low = fnp.reshape(word, (1,))
     return fnp.concatenate(encrypt(key, fnp.zeros_like(low), low))
 
 

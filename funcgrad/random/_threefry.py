@@ -22,8 +22,10 @@ import numpy as np
 from .. import lax
 from .. import numpy as fnp
 from ..api.staging import jit
+from ..core.config import config
 from ..core.errors import OperandError
 from ..numpy._promote import eager_allowed, staging
+from ..primitives import use_key
 
 __all__ = ["encrypt", "is_plain", "random_words", "threefry2x32"]
 
@@ -99,6 +101,8 @@ def random_words(name: str, key: Any, shape: tuple[int, ...]) -> tuple[Any, Any]
     n = prod(shape)
     if n > 2**32:
         raise OperandError(f"{name}: {n} elements are more than a key can number; split the key and draw them in parts")
+    if config.debug_key_reuse:
+        use_key(key, branches=())
     low = np.arange(n, dtype=_UINT32) if is_plain(key) else lax.iota(_UINT32, n)
     x, y = encrypt(key, fnp.zeros_like(low), low)
     return fnp.reshape(x, shape), fnp.reshape(y, shape)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.config import config
 from ..core.ir import Var, subjaxprs
 from ..core.trace import Primitive, eval_jaxpr
 from ..core.types import Aval
 from .batching import Axis, batch_jaxpr
 from .forward import jvp_jaxpr
+from .key_reuse import check_keys
 from .reverse import hoist, linearize_jaxpr, reach, split_jaxpr, transpose_jaxpr
 
 __all__ = ["Holder", "call", "divided", "merged", "spread"]
@@ -49,6 +51,10 @@ class Holder(Primitive):
                 args, params = self.closed(args, params)
                 break
         return super().__call__(*args, **params)
+
+    def before(self, args: Sequence[Any], params: dict[str, Any]) -> None:
+        if config.debug_key_reuse:
+            check_keys(self, args, params)
 
     def closed(self, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The operands with what the jaxprs close over among them, and the parameters that go with them."""

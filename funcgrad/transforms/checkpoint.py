@@ -21,6 +21,7 @@ from ..primitives import optimization_barrier
 from .batching import Axis, batch_jaxpr
 from .call import Holder, call, divided, merged, spread
 from .forward import JVPTrace, JVPTracer, jvp_jaxpr
+from .key_reuse import without_uses
 from .reverse import reach, restricted, split_jaxpr, transpose_jaxpr
 
 __all__ = ["checkpoint"]
@@ -70,7 +71,7 @@ class Checkpoint(Holder):
         known, _ = divided(args, linear)
         n = len(reached) - sum(reached)
         constant = restricted(split_jaxpr(jaxpr, linear, reached).primal, range(n))
-        rest = restricted(jaxpr, [i for i, r in enumerate(reached) if r])
+        rest = restricted(without_uses(jaxpr), [i for i, r in enumerate(reached) if r])
         outs = call(*known, jaxpr=constant, name=jaxpr.name)
         return merged(outs, self(*args, **(params | {"jaxpr": rest})), reached)
 
@@ -102,7 +103,7 @@ def _tangent_part(jaxpr: Jaxpr, live: tuple[bool, ...], policy: Policy | None) -
     def fun(*args: Any) -> list[Any]:
         primals, saved, given = args[:n], dict(zip(kept, args[n : n + k], strict=True)), iter(args[n + k :])
         tangents = [next(given) if is_live else None for is_live in live]
-        touts = _jvp_with_saved(jaxpr, primals, tangents, saved)
+        touts = _jvp_with_saved(without_uses(jaxpr), primals, tangents, saved)
         live_out[:] = [t is not None for t in touts]
         return [t for t in touts if t is not None]
 

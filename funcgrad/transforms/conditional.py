@@ -18,6 +18,7 @@ from ..primitives import broadcast_in_dim, eq, select
 from .batching import Axis, batch_jaxpr
 from .call import Holder, divided, merged, spread
 from .forward import jvp_jaxpr, zeros
+from .key_reuse import apart
 from .reverse import Linearized, linearize_jaxpr, reach, split_jaxpr, transpose_jaxpr
 
 __all__ = ["cond", "share_consts"]
@@ -124,7 +125,8 @@ class Cond(Holder):
             keep = _union([batch_jaxpr(b, axis, mapped)[1] for b in branches])
             return self(*args, branches=tuple(batch_jaxpr(b, axis, mapped, keep)[0] for b in branches)), keep
         every = [True] * len(branches[0].outs)
-        results = [eval_jaxpr(batch_jaxpr(b, axis, mapped, every)[0], *operands) for b in branches]
+        rows = apart([batch_jaxpr(b, axis, mapped, every)[0] for b in branches])
+        results = [eval_jaxpr(b, *operands) for b in rows]
         chosen = results[0]
         for i, result in enumerate(results[1:], 1):
             here = eq(index, i)
