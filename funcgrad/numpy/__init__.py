@@ -4,8 +4,9 @@
 
 On plain arrays a function here is NumPy's function of the same name. On traced values (inside ``grad``, ``vmap`` and
 ``jit``) it writes the same computation as primitives. Results have NumPy's dtypes and shapes. Deviations are stated in
-the docstring of the function; those that all share are: there is no ``out=``, ufuncs take no ``where=``, a result whose
-shape depends on values needs concrete values, and Python scalars that are traced stay weak (NEP 50).
+the docstring of the function; those that all share are: there is no ``out=``, a ufunc is 0 where its ``where=`` is False
+(NumPy leaves those elements uninitialised), a result whose shape depends on values needs concrete values, and Python
+scalars that are traced stay weak (NEP 50).
 """
 
 from numpy import (

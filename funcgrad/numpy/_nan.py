@@ -10,9 +10,8 @@ import numpy as np
 
 from .. import primitives as p
 from ..core.types import aval_of, is_inexact
-from ._promote import convert_to, eager, refuse_out
+from ._promote import NO_VALUE, convert_to, eager, refuse_out
 from ._reductions import (
-    NO_VALUE,
     Axis,
     any,
     argmax,

@@ -30,6 +30,7 @@ from ..primitives import broadcast_in_dim, concatenate, convert, real, reshape
 
 __all__ = [
     "INDEX",
+    "NO_VALUE",
     "PLAIN",
     "SCALARS",
     "SMALL",
@@ -50,16 +51,19 @@ __all__ = [
     "full",
     "is_operand",
     "is_weak",
+    "mask_of",
     "normalize_axis",
     "operand",
     "promote_args",
     "promote_dtypes",
     "refuse_out",
-    "refuse_where",
     "staging",
     "sum_dtype",
     "ufunc_dtypes",
 ]
+
+#: Stands for an argument that was not given, as in NumPy.
+NO_VALUE: Any = np._NoValue
 
 #: The dtype of indices, shapes and counts.
 INDEX = np.dtype(np.int64)
@@ -140,13 +144,16 @@ def refuse_out(name: str, out: Any) -> None:
         )
 
 
-def refuse_where(name: str, where: Any) -> None:
-    """Raise OperandTypeError where a ufunc was given a mask of elements to compute."""
-    if where is not True:
+def mask_of(name: str, where: Any) -> Any:
+    """The argument ``where`` as booleans. Raises OperandTypeError, as NumPy does, for an array of anything else."""
+    if type(where) in (bool, int, float, NoneType) or (type(where) in (list, tuple) and all_plain(where)):
+        return constant(np.asarray(where, np.bool_))
+    mask = operand(name, where, "where")
+    if aval_of(mask).dtype != np.bool_:
         raise OperandTypeError(
-            f"{name} takes no where=: the other elements would have no value; "
-            f"write `fnp.where(mask, {name}(...), other)`"
+            f"{name}: where is a mask of booleans, not an array of dtype {aval_of(mask).dtype.name}; write where=(mask != 0)"
         )
+    return mask
 
 
 def staging() -> bool:

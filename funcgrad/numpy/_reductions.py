@@ -18,6 +18,7 @@ from ..core.errors import OperandError
 from ..core.types import aval_of, is_inexact, shape_of
 from ._promote import (
     INDEX,
+    NO_VALUE,
     asarray,
     axis_tuple,
     broadcast_shapes,
@@ -25,6 +26,7 @@ from ._promote import (
     eager,
     expand_to,
     full,
+    mask_of,
     normalize_axis,
     operand,
     refuse_out,
@@ -34,6 +36,8 @@ from ._ufunc import METHODS
 from ._ufuncs import (
     add,
     divide,
+    logical_and,
+    logical_or,
     maximum,
     minimum,
     multiply,
@@ -50,7 +54,6 @@ Axis = int | tuple[int, ...] | None
 _BOOL = np.dtype(np.bool_)
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
-NO_VALUE: Any = np._NoValue
 
 
 # What they share ------------------------------------------------------------------------------------------------------
@@ -76,7 +79,7 @@ def _mask(name: str, x: Any, where: Any, neutral: Any) -> Any:
     """``x`` where the mask is true and ``neutral`` elsewhere; the mask may be the larger one."""
     if where is True or where is NO_VALUE:
         return x
-    where = convert_to(operand(name, where, "where"), _BOOL)
+    where = mask_of(name, where)
     shape = broadcast_shapes(name, shape_of(x), shape_of(where))
     x = x if shape_of(x) == shape else expand_to(x, shape)
     where = where if shape_of(where) in ((), shape) else expand_to(where, shape)
@@ -188,7 +191,7 @@ def _counted(name: str, shape: tuple[int, ...], axes: tuple[int, ...], where: An
     """How many elements take part: a Python integer, or an array where a mask says so."""
     if where is True or where is NO_VALUE:
         return math.prod(shape[i] for i in axes)
-    where = convert_to(operand(name, where, "where"), _BOOL)
+    where = mask_of(name, where)
     shape = broadcast_shapes(name, shape, shape_of(where))
     return p.reduce_sum(convert_to(expand_to(where, shape), INDEX), axes=axes)
 
@@ -441,9 +444,19 @@ def _running(name: str, primitive: Callable[..., Any], array: Any, axis: int, dt
 
 
 def _ignoring_dtype(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(array: Any, axis: Axis = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        y = function(array, axis, out, keepdims)
+    def reduce(array: Any, *, dtype: Any, **keywords: Any) -> Any:
+        y = function(array, **keywords)
         return y if dtype is None else convert_to(y, np.dtype(dtype))
+
+    return reduce
+
+
+def _of_truth(function: Callable[..., Any], combine: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(array: Any, *, dtype: Any, initial: Any = None, **keywords: Any) -> Any:
+        if dtype is not None and np.dtype(dtype) != _BOOL:
+            raise TypeError(f"{combine.__name__}.reduce has the dtype bool, not {np.dtype(dtype).name}")
+        y = function(array, **keywords)
+        return y if initial is None else combine(y, initial)
 
     return reduce
 
@@ -454,8 +467,8 @@ METHODS.update(
         ("reduce", "multiply"): prod,
         ("reduce", "maximum"): _ignoring_dtype(max),
         ("reduce", "minimum"): _ignoring_dtype(min),
-        ("reduce", "logical_and"): _ignoring_dtype(all),
-        ("reduce", "logical_or"): _ignoring_dtype(any),
+        ("reduce", "logical_and"): _of_truth(all, logical_and),
+        ("reduce", "logical_or"): _of_truth(any, logical_or),
         ("accumulate", "add"): cumsum,
         ("accumulate", "multiply"): cumprod,
         ("accumulate", "maximum"): cummax,

@@ -369,7 +369,7 @@ def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, out: 
         raise _no_form(f"np.{ufunc.__name__}")
     if method == "__call__":
         return function(*inputs, **keywords)
-    if method not in ("reduce", "accumulate", "outer") or not isinstance(function, Ufunc):
+    if method not in ("reduce", "reduceat", "accumulate", "outer", "at") or not isinstance(function, Ufunc):
         raise _no_form(f"np.{ufunc.__name__}.{method}")
     return getattr(function, method)(*inputs, **keywords)
 
