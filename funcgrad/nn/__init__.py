@@ -11,7 +11,7 @@ Functions whose derivative or kernel deserves a name of its own (``softmax``, ``
 end may replace by a kernel, and which every transform sees through.
 """
 
-from . import activations
+from . import activations, init, losses, metrics
 from ._attention import dot_product_attention
 from ._convolution import avg_pool, conv, conv_transpose, max_pool
 from ._dropout import dropout
@@ -24,6 +24,6 @@ from .activations import *
 __all__ = [
     *activations.__all__,
     "BatchNormState", "LSTMState", "avg_pool", "batch_norm", "conv", "conv_transpose", "dot_product_attention", "dropout",
-    "embedding", "group_norm", "gru", "layer_norm", "linear", "log_softmax", "logsumexp", "lstm", "max_pool", "one_hot",
+    "embedding", "group_norm", "gru", "init", "layer_norm", "linear", "log_softmax", "logsumexp", "losses", "lstm", "max_pool", "metrics", "one_hot",
     "rms_norm", "rnn", "softmax", "sparsemax", "standardize",
 ]  # fmt: skip
