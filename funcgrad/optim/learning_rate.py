@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import funcgrad.numpy as fnp
-from funcgrad import tree
+from .base import GradientTransformation, hyperparameter, leafwise, no_updates_yet, scalar_for, stateless
+from .hyperparameters import with_schedules
 
-from .base import GradientTransformation, scalar_for
+__all__ = ["ScaleByLearningRateState", "ScalarOrSchedule", "scale", "scale_by_learning_rate"]
 
-__all__ = ["ScaleByLearningRateState", "ScaleByScheduleState", "scale_by_learning_rate"]
+#: A number; or a schedule, a function of the number of updates made so far (int64, 0 at first, traced under ``jit``).
+ScalarOrSchedule = float | Callable[[Any], Any]
 
 
 class ScaleByLearningRateState(NamedTuple):
@@ -20,54 +21,43 @@ class ScaleByLearningRateState(NamedTuple):
     hyperparameters = ("learning_rate",)
 
 
-class ScaleByScheduleState(NamedTuple):
-    """How many updates were made (int64), and the learning rate that the schedule gives for the next one."""
-
-    count: Any
-    learning_rate: Any
-
-
-def scale_by_learning_rate(learning_rate: float | Callable[[Any], Any]) -> GradientTransformation:
+def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool = True) -> GradientTransformation:
     """Multiply gradients by minus the learning rate, so that adding the result to the parameters descends.
 
     Args:
         learning_rate: a number, kept in the state; or a schedule, a function of the number of updates made so far (an
-            int64 scalar, 0 at first, traced under ``jit``) that returns one.
+            int64 scalar, 0 at first, traced under ``jit``) that returns one. See ``with_schedules``.
+        flip_sign: False to multiply by the learning rate as it is.
 
     >>> import numpy as np
+    >>> from funcgrad.optim import hyperparameters
     >>> halving = scale_by_learning_rate(lambda count: 0.5 ** count)
     >>> state = halving.init(np.zeros(1))
     >>> for _ in range(3):
     ...     updates, state = halving.update(np.array([1.0]), state)
     >>> updates
     array([-0.25])
-    >>> float(state.learning_rate)
+    >>> float(hyperparameters(state)["learning_rate"])
     0.125
     """
     if callable(learning_rate):
-        return _scale_by_schedule(learning_rate)
+        return with_schedules(scale_by_learning_rate(0.0, flip_sign=flip_sign), learning_rate=learning_rate)
 
     def init(params: Any) -> ScaleByLearningRateState:
-        return ScaleByLearningRateState(fnp.zeros((), fnp.int64), fnp.asarray(learning_rate, dtype=fnp.float64))
+        return ScaleByLearningRateState(no_updates_yet(), hyperparameter(learning_rate))
 
     def update(grads: Any, state: ScaleByLearningRateState, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        return _descend(grads, state.learning_rate), state._replace(count=state.count + 1)
+        factor = -state.learning_rate if flip_sign else state.learning_rate
+        return leafwise(lambda g: scalar_for(g, factor) * g, grads), state._replace(count=state.count + 1)
 
     return GradientTransformation(init, update)
 
 
-def _scale_by_schedule(schedule: Callable[[Any], Any]) -> GradientTransformation:
-    def at(count: Any) -> ScaleByScheduleState:
-        return ScaleByScheduleState(count, fnp.asarray(schedule(count), dtype=fnp.float64))
+def scale(step_size: float) -> GradientTransformation:
+    """Multiply gradients by a number that never changes, such as -1.
 
-    def init(params: Any) -> ScaleByScheduleState:
-        return at(fnp.zeros((), fnp.int64))
-
-    def update(grads: Any, state: ScaleByScheduleState, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        return _descend(grads, state.learning_rate), at(state.count + 1)
-
-    return GradientTransformation(init, update)
-
-
-def _descend(grads: Any, learning_rate: Any) -> Any:
-    return tree.map(lambda g: scalar_for(g, -learning_rate) * g, grads)
+    >>> import numpy as np
+    >>> scale(-1.0).update(np.array([2.0, -3.0]), ())
+    (array([-2.,  3.]), ())
+    """
+    return stateless(lambda grads, params: leafwise(lambda g: scalar_for(g, step_size) * g, grads))

@@ -1,13 +1,12 @@
 """Stochastic gradient descent, with momentum and Nesterov's momentum."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import funcgrad.numpy as fnp
 from funcgrad import tree
 
-from .base import GradientTransformation, chain, scalar_for
-from .learning_rate import scale_by_learning_rate
+from .base import GradientTransformation, chain, hyperparameter, leafwise, scalar_for
+from .learning_rate import ScalarOrSchedule, scale_by_learning_rate
 
 __all__ = ["TraceState", "sgd", "trace"]
 
@@ -36,21 +35,22 @@ def trace(decay: float, nesterov: bool = False) -> GradientTransformation:
     """
 
     def init(params: Any) -> TraceState:
-        return TraceState(tree.map(fnp.zeros_like, params), fnp.asarray(decay, dtype=fnp.float64))
+        return TraceState(tree.map(fnp.zeros_like, params), hyperparameter(decay))
 
     def update(grads: Any, state: TraceState, params: Any = None, **extra: Any) -> tuple[Any, TraceState]:
         def add(g: Any, m: Any) -> Any:
-            return g + scalar_for(g, state.decay) * m
+            m = scalar_for(m, state.decay) * m + fnp.asarray(g, dtype=m.dtype)
+            u = fnp.asarray(g, dtype=m.dtype) + scalar_for(m, state.decay) * m if nesterov else m
+            return fnp.asarray(u, dtype=fnp.asarray(g).dtype), m
 
-        new_trace = tree.map(add, grads, state.trace)
-        updates = tree.map(add, grads, new_trace) if nesterov else new_trace
+        updates, new_trace = leafwise(add, grads, state.trace, outputs=2)
         return updates, state._replace(trace=new_trace)
 
     return GradientTransformation(init, update)
 
 
 def sgd(
-    learning_rate: float | Callable[[Any], Any], momentum: float | None = None, nesterov: bool = False
+    learning_rate: ScalarOrSchedule, momentum: float | None = None, nesterov: bool = False
 ) -> GradientTransformation:
     """Stochastic gradient descent: ``p <- p - learning_rate u``, where ``u`` is the gradient or its momentum.
 
@@ -64,6 +64,9 @@ def sgd(
 
     Raises:
         ValueError: ``nesterov`` without ``momentum``.
+
+    For the momentum that is an average of gradients, see ``ema_momentum``; for Nesterov's method with the gradient taken
+    at the point ahead, ``lookahead_nesterov``.
 
     Source: I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
     learning", ICML 2013, section 2; the momentum holds gradients, not steps, as in Optax and PyTorch.
