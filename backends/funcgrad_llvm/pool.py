@@ -363,7 +363,9 @@ def compiled(text: str) -> Any:
     llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(text)
     target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), opt=2, reloc="pic", codemodel="jitdefault", jit=True)
+    machine = target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), opt=2, reloc="pic", codemodel="jitdefault", jit=True
+    )
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine
@@ -381,7 +383,9 @@ def num_threads() -> int:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(processors, _MAX_THREADS)
     if not named.isdecimal() or int(named) == 0:
-        raise ValueError(f"FUNCGRAD_NUM_THREADS is {named!r}; set it to a number of threads, as in FUNCGRAD_NUM_THREADS=2.")
+        raise ValueError(
+            f"FUNCGRAD_NUM_THREADS is {named!r}; set it to a number of threads, as in FUNCGRAD_NUM_THREADS=2."
+        )
     return min(int(named), _MAX_THREADS)
 
 
