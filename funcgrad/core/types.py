@@ -145,9 +145,10 @@ def dtype_of(x: Any) -> DType:
     if found is not None:
         return found
     try:
-        return np.dtype(dtype)
+        known: DType = np.dtype(dtype)
     except TypeError:
         raise ForeignArrayError(foreign_advice(x)) from None
+    return known
 
 
 def foreign_advice(x: Any) -> str:
