@@ -17,9 +17,10 @@ import numpy as np
 from .. import lax
 from .. import numpy as fnp
 from ..api.custom import custom_jvp
-from ..core.errors import OperandError
+from ..api.staging import jit
+from ..core.trace import Tracer
 from ..core.types import aval_of
-from ..primitives import erf
+from ..primitives import erf, erfcx
 from ._arguments import float_dtype, parameters, require, shape_of_draws
 from ._keys import checked_key
 from ._threefry import is_plain
@@ -131,13 +132,70 @@ def normal(key: Any, shape: Any = (), dtype: Any = np.float64) -> Any:
     return normal_quantile(symmetric_fractions(checked_key("normal", key), shape_of_draws("normal", shape), dtype))
 
 
+#: Intervals that begin so many standard deviations from zero are tails.
+_TAIL_FROM = 2.0
+_NEWTON_STEPS = 8
+
+
+def _log_ratio(z: Any, step: Any) -> Any:
+    """log(Q(z + step) / Q(z)), where Q(z) = erfcx(z / sqrt(2)) exp(-z^2 / 2) / 2 is the mass above z > 0."""
+    here, there = (erfcx(x * math.sqrt(0.5)) for x in (z, z + step))
+    # Beyond all numbers there is no mass; neither infinity may meet the other.
+    log_there = fnp.log(fnp.where(there > 0, there, 1))
+    return fnp.where(there > 0, log_there - fnp.log(here) - 0.5 * step * (2 * z + step), -np.inf)
+
+
+@custom_jvp
+@jit
+def tail_quantile(u: Any, z: Any, w: Any) -> Any:
+    """The x between z > 0 and w > z with Q(x) = u Q(z) + (1 - u) Q(w), for 0 < u <= 1: arrays of one shape.
+
+    The equation is solved for the step x - z, in logarithms, so that nothing cancels however far out the tail is: its
+    left side, log(Q(z + step) / Q(z)), is concave and falls. Without the slow factor erfcx it would be a parabola,
+    whose root is beyond the right one, and from there Newton's method comes down to it.
+    """
+    all_of_it = _log_ratio(z, w - z)
+    # Both are log(u + (1 - u) exp(all_of_it)): the first for a small sum, the second for one near 1.
+    target = fnp.where(
+        u < 0.5, fnp.log(u + (1 - u) * fnp.exp(all_of_it)), fnp.log1p((1 - u) * fnp.expm1(all_of_it))
+    )
+    step = -2 * target / (z + fnp.sqrt(z * z - 2 * target))
+    for _ in range(_NEWTON_STEPS):
+        slope = -math.sqrt(2 / math.pi) / erfcx((z + step) * math.sqrt(0.5))
+        step = step - (_log_ratio(z, step) - target) / slope
+    return z + step
+
+
+# phi(x) dx = u phi(z) dz + (1 - u) phi(w) dw + (Q(w) - Q(z)) du, of which u is held fixed.
+tail_quantile.defjvps(
+    None,
+    lambda t, x, u, z, w: t * u * fnp.exp(0.5 * (x - z) * (x + z)),
+    lambda t, x, u, z, w: t * fnp.where(w < np.inf, (1 - u) * fnp.exp(-0.5 * fnp.where(w < np.inf, (w - x) * (w + x), 0)), 0),
+)
+
+
+def _tail_draws(u: Any, lower: Any, upper: Any) -> tuple[Any, Any]:
+    """Numbers between bounds of which both are far on one side of zero; and where they are so."""
+    above, below = lower > _TAIL_FROM, upper < -_TAIL_FROM
+    near, far = fnp.where(above, lower, -upper), fnp.where(above, upper, -lower)
+    outside = above | below
+    shape = np.shape(u)
+    near, far = (
+        fnp.broadcast_to(fnp.where(outside, x, fnp.asarray(safe, dtype=aval_of(u).dtype)), shape)
+        for x, safe in ((near, _TAIL_FROM), (far, 2 * _TAIL_FROM))
+    )
+    x = tail_quantile(1 - u, near, far)
+    return fnp.where(above, x, -x), outside
+
+
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = np.float64) -> Any:
     """Standard normal numbers, given that they are between ``lower`` and ``upper``.
 
     ``lower``, ``upper``: real numbers or arrays; ``shape``: by default their common one. Gradients flow to both. Drawn by
     the inverse of the distribution function, x = z(u) with u uniform from erf(lower / sqrt(2)) to erf(upper / sqrt(2)),
-    as JAX does: more than about 8 standard deviations (in float32, 5) to one side of zero these two agree. Raises
-    OperandError there, and unless lower < upper.
+    as JAX does; where both are more than 2 standard deviations to one side of zero, so that these two come to agree,
+    by the inverse of the logarithm of the mass of the tail, which is accurate however far out. Raises OperandError
+    unless lower < upper.
 
     >>> from funcgrad.random import key
     >>> x = truncated_normal(key(0), -1.0, 2.0, (1000,))
@@ -148,17 +206,26 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     lower, upper = parameters("truncated_normal", dtype, lower=lower, upper=upper)
     require("truncated_normal", "lower must be below upper", lambda a, b: a < b, lower, upper)
     shape = shape_of_draws("truncated_normal", shape, lower, upper)
+    if dtype == np.float16:
+        # The tail takes more than ten bits.
+        wide = truncated_normal(key, *(fnp.astype(x, np.float32) for x in (lower, upper)), shape, np.float32)
+        return _inside(fnp.astype(wide, dtype), lower, upper)
+    fraction = fractions(checked_key("truncated_normal", key), shape, dtype)
     low, high = (erf(bound * math.sqrt(0.5)) for bound in (lower, upper))
-    if is_plain(low, high) and not np.all(low < high):
-        raise OperandError(
-            f"truncated_normal: between {lower} and {upper} is no normal number that {dtype.name} can tell from the "
-            f"others; that far out the tail is nearly lower + exponential(key) / lower"
-        )
-    u = fractions(checked_key("truncated_normal", key), shape, dtype) * (high - low) + low
+    u = fraction * (high - low) + low
     edge = np.nextafter(dtype.type(1), dtype.type(0))
     z = normal_quantile(fnp.clip(u, -edge, edge))
-    inside = [
+    if any(isinstance(x, Tracer) for x in (lower, upper)) or np.any((lower > _TAIL_FROM) | (upper < -_TAIL_FROM)):
+        tail, outside = _tail_draws(fraction, lower, upper)
+        z = fnp.where(outside, tail, z)
+    return _inside(z, lower, upper)
+
+
+def _inside(z: Any, lower: Any, upper: Any) -> Any:
+    """The numbers, moved into the open interval where rounding has brought them to an end of it."""
+    dtype = aval_of(z).dtype
+    ends = [
         lax.stop_gradient(fnp.nextafter(x, fnp.asarray(to, dtype=dtype)))
         for x, to in ((lower, np.inf), (upper, -np.inf))
     ]
-    return fnp.clip(z, *inside)
+    return fnp.clip(z, *ends)
