@@ -1,0 +1,645 @@
+"""Fused groups: a jaxpr of elementwise operations and reductions over an iteration space becomes one loop nest.
+
+Each value of a group is a *scalar* (the same everywhere), *kept* (it varies along the axes that are not reduced) or
+*full*. Axes that lie one behind the other in every operand are made one. Then, where the last axis is reduced, or
+nothing is:
+
+    for k in kept axes:                            # a row group: everything of a row is still in the cache
+        for pass 0, 1, ...:                        # what needs the result of a reduction is in a later pass
+            for r in reduced axes:                 # the last one by vectors, with vector accumulators
+            kept values
+
+and where the last axis is kept, its elements are the lanes, and the accumulators are a row in memory. A reduction adds
+up in an order that depends on shapes alone. The last vector of an axis overlaps the one before it, so that no loop needs
+a rest; what is seen twice is left out of sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from funcgrad.core.ir import Atom, Jaxpr, Literal, Var
+
+from .ir import Writer, literal, memory_type, register_type, splat, typed
+from .operations import Operation, convert, elementwise
+
+__all__ = ["REDUCTIONS", "Group", "Layout"]
+
+#: From the name of a reduction to the elementwise operation it repeats.
+REDUCTIONS = {
+    "reduce_and": "and", "reduce_max": "max", "reduce_min": "min", "reduce_or": "or", "reduce_prod": "mul",
+    "reduce_sum": "add",
+}  # fmt: skip
+SCALAR, KEPT, FULL = 0, 1, 2
+#: What is computed again in a later pass rather than stored in between.
+_CHEAP = frozenset(["add", "and", "convert", "eq", "ge", "gt", "le", "lt", "max", "min", "mul", "ne", "neg", "not", "or",
+                    "select", "sub", "iota"])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of an array lie: strides in elements."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass
+class Stream:
+    """An array as a group walks over it: its strides along the axes of the space, 0 where it does not vary."""
+
+    dtype: np.dtype
+    strides: tuple[int, ...]
+    pointer: str = ""
+    #: An iota has no memory: the element is the offset.
+    is_index: bool = False
+
+
+@dataclass
+class Node:
+    """A value of the body."""
+
+    kind: int
+    level: int
+    dtype: np.dtype
+    name: str
+    operands: list[Node | str] = field(default_factory=list)
+    params: dict = field(default_factory=dict)
+    stream: Stream | None = None
+    #: Where it is stored for later passes, or as a result.
+    stored: list[Stream] = field(default_factory=list)
+    #: The row of accumulators, or of values, where the last axis is kept.
+    row: Stream | None = None
+    accumulators: list[str] = field(default_factory=list)
+    width: int = 0
+
+    @property
+    def is_reduction(self) -> bool:
+        return self.name in REDUCTIONS
+
+
+Scope = dict[tuple[int, int], str]
+
+
+def identity(name: str, dtype: np.dtype, empty: bool = False) -> str:
+    """What a reduction starts from. -0.0 leaves every number as it is; the sum of nothing is 0.0."""
+    operation = REDUCTIONS[name]
+    if operation == "add":
+        return literal(-0.0 if dtype.kind == "f" and not empty else 0, dtype)
+    if operation in ("mul", "and"):
+        return literal(1, dtype)
+    if operation == "or" or dtype.kind == "b":
+        return literal(operation == "min", dtype)
+    if dtype.kind == "f":
+        return literal(-np.inf if operation == "max" else np.inf, dtype)
+    limits = np.iinfo(dtype)
+    return literal(limits.min if operation == "max" else limits.max, dtype)
+
+
+class Group:
+    """The function of a fused group: `void (ptr in ..., ptr out ..., ptr scratch)`.
+
+    `text` is the function without its name, `scratch` the bytes that it needs for values between two passes.
+    """
+
+    def __init__(
+        self,
+        body: Jaxpr,
+        space: Sequence[int],
+        axes: Sequence[int],
+        ins: Sequence[Layout],
+        outs: Sequence[Layout],
+        vector_bytes: int,
+    ) -> None:
+        self.space, self.axes = tuple(space), tuple(axes)
+        self.scratch = 0
+        parameters = [f"ptr noalias nocapture readonly %in{i}" for i in range(len(ins))]
+        parameters += [f"ptr noalias nocapture %out{i}" for i in range(len(outs))]
+        self.writer = Writer([*parameters, "ptr noalias nocapture %scratch"])
+        self.streams: list[Stream] = []
+        self._constants: dict[tuple, str] = {}
+        self._analyse(body, ins)
+        self._results(body, outs)
+        self._collapse()
+        self.lanes = self._width(vector_bytes)
+        self._write()
+        self.writer.do("ret void")
+
+    @property
+    def text(self) -> str:
+        return self.writer.body()
+
+    # What the body says -----------------------------------------------------------------------------------------------
+
+    def _analyse(self, body: Jaxpr, ins: Sequence[Layout]) -> None:
+        """Nodes for all variables."""
+        reduced = any(e.primitive.name in REDUCTIONS and e.params["axes"] for e in body.eqns)
+        self.reduces = reduced
+        if not reduced:
+            self.axes = ()
+        self.kept_axes = tuple(i for i in range(len(self.space)) if i not in self.axes)
+        self.kept_shape = tuple(self.space[i] for i in self.kept_axes)
+        self.nodes: dict[Var, Node] = {}
+        self.order: list[Node] = []
+        self.inputs: dict[Var, int] = {v: i for i, v in enumerate(body.invars)}
+        self._ins = ins
+        self._reads: dict[tuple, Node] = {}
+        for eqn in body.eqns:
+            name, out = eqn.primitive.name, eqn.outputs[0]
+            if name == "broadcast_in_dim":
+                (x,) = eqn.inputs
+                node = self._broadcast(x, tuple(eqn.params["dims"]), out.aval.shape)
+            elif name == "iota":
+                node = self._index(out.aval.shape, eqn.params["axis"], eqn.params["dtype"])
+            elif name == "optimization_barrier":
+                for x, y in zip(eqn.inputs, eqn.outputs):
+                    self.nodes[y] = self._operand(x)
+                continue
+            else:
+                operands = [self._operand(x) for x in eqn.inputs]
+                kind = max((n.kind for n in operands), default=SCALAR)
+                level = max((n.level for n in operands), default=0)
+                if name in REDUCTIONS and not eqn.params["axes"]:
+                    node = operands[0]
+                else:
+                    if name in REDUCTIONS:
+                        kind, level = (KEPT if self.kept_shape else SCALAR), level + 1
+                    node = Node(kind, level, out.aval.dtype, name, operands, eqn.params)
+                    self.order.append(node)
+            self.nodes[out] = node
+
+    def _axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The axes of the space that a shape stands for: all of them, or the kept ones."""
+        if shape == self.space:
+            return tuple(range(len(self.space)))
+        assert shape == self.kept_shape, (shape, self.space, self.axes)
+        return self.kept_axes
+
+    def _stream(self, dtype: np.dtype, strides: Sequence[int], axes: Sequence[int], is_index: bool = False) -> Stream:
+        over = [0] * len(self.space)
+        for s, a in zip(strides, axes):
+            if self.space[a] > 1:
+                over[a] = s
+        stream = Stream(dtype, tuple(over), is_index=is_index)
+        self.streams.append(stream)
+        return stream
+
+    def _read(self, key: tuple, name: str, stream: Stream, pointer: str) -> Node:
+        node = self._reads.get(key)
+        if node is None:
+            stream.pointer = pointer
+            varies = [i for i, s in enumerate(stream.strides) if s]
+            kind = SCALAR if not varies else KEPT if all(i in self.kept_axes for i in varies) else FULL
+            if not self.reduces and kind == KEPT:
+                kind = FULL
+            node = self._reads[key] = Node(kind, 0, stream.dtype, name, stream=stream)
+        else:
+            self.streams.remove(stream)
+        return node
+
+    def _input(self, var: Var, axes: Sequence[int], dims: Sequence[int] | None = None) -> Node:
+        """An input whose axis i is the axis `axes[i]` of the space."""
+        i = self.inputs[var]
+        layout = self._ins[i]
+        stream = self._stream(layout.dtype, layout.strides, axes)
+        return self._read((i, stream.strides), "read", stream, f"%in{i}")
+
+    def _operand(self, x: Atom) -> Node:
+        if isinstance(x, Literal):
+            return Node(SCALAR, 0, x.aval.dtype, "literal", params={"text": literal(x.value, x.aval.dtype)})
+        node = self.nodes.get(x)
+        if node is None:
+            node = self.nodes[x] = self._input(x, self._axes_of(x.aval.shape) if x.aval.shape else ())
+        return node
+
+    def _broadcast(self, x: Atom, dims: tuple[int, ...], shape: tuple[int, ...]) -> Node:
+        if isinstance(x, Var) and x in self.inputs and x.aval.shape:
+            axes = self._axes_of(shape)
+            if any(n == 1 and shape[d] != 1 for n, d in zip(x.aval.shape, dims)):
+                layout = self._ins[self.inputs[x]]
+                strides = [0 if n == 1 else s for n, s in zip(x.aval.shape, layout.strides)]
+                stream = self._stream(layout.dtype, strides, [axes[d] for d in dims])
+                return self._read((self.inputs[x], stream.strides), "read", stream, f"%in{self.inputs[x]}")
+            return self._input(x, [axes[d] for d in dims])
+        # A value of the body is kept or a scalar, and stands where it is already.
+        return self._operand(x)
+
+    def _index(self, shape: tuple[int, ...], axis: int, dtype: np.dtype) -> Node:
+        axes = self._axes_of(shape)
+        stream = self._stream(dtype, (1,), (axes[axis],), is_index=True)
+        return self._read(("iota", dtype, stream.strides), "iota", stream, "0")
+
+    # What is stored ---------------------------------------------------------------------------------------------------
+
+    def _results(self, body: Jaxpr, outs: Sequence[Layout]) -> None:
+        self.results: list[Node] = []
+        for i, (x, layout) in enumerate(zip(body.outs, outs)):
+            node = self._operand(x)
+            shape = x.aval.shape
+            stream = self._stream(layout.dtype, layout.strides, self._axes_of(shape) if shape else ())
+            stream.pointer = f"%out{i}"
+            kind = SCALAR if not shape else FULL if shape == self.space else KEPT
+            if node.kind != kind or node.stream is not None or node.name == "literal" or node.stored:
+                # A copy of a value, to be stored as what its shape says.
+                node = Node(max(kind, node.kind), node.level, node.dtype, "copy", [node])
+                self.order.append(node)
+            node.stored.append(stream)
+            self.results.append(node)
+        self._find_spills()
+
+    def _find_spills(self) -> None:
+        """Full values that a later pass needs, and that are not cheap, are stored; so are what results are made of."""
+        needed = [(n, n.level - 1 if n.is_reduction else n.level) for n in self.order if n.is_reduction or n.stored]
+        seen: set[tuple[int, int]] = set()
+        while needed:
+            node, level = needed.pop()
+            if node.is_reduction:
+                level = node.level - 1
+            for x in node.operands:
+                if x.kind != FULL or x.stream is not None or (id(x), level) in seen:
+                    continue
+                seen.add((id(x), level))
+                if x.level < level and not x.stored and x.name not in _CHEAP:
+                    strides, step = [0] * len(self.space), 1
+                    for a in reversed(self._scratch_axes()):
+                        strides[a] = step
+                        step *= self.space[a]
+                    stream = self._stream(x.dtype, strides, range(len(self.space)))
+                    stream.pointer = self._scratch(step * x.dtype.itemsize)
+                    x.stored.append(stream)
+                if x.stored and x.level < level:
+                    level_of_x = x.level
+                else:
+                    level_of_x = level
+                needed.append((x, level_of_x))
+
+    def _scratch_axes(self) -> list[int]:
+        """The axes that one turn of the outer loops runs over."""
+        axes = list(self.axes)
+        if self.space and len(self.space) - 1 not in self.axes:
+            axes.append(len(self.space) - 1)
+        return axes
+
+    def _scratch(self, size: int) -> str:
+        pointer = self.writer.emit(f"getelementptr i8, ptr %scratch, i64 {self.scratch}")
+        self.scratch += -(-size // 64) * 64
+        return pointer
+
+    # The loops --------------------------------------------------------------------------------------------------------
+
+    def _collapse(self) -> None:
+        """Drop axes of size 1, and make one axis of two that lie one behind the other in every stream."""
+        sizes = list(self.space)
+        reduced = [i in self.axes for i in range(len(sizes))]
+        order = [i for i in range(len(sizes)) if sizes[i] != 1]
+        groups: list[list[int]] = []
+        for i in order:
+            if groups:
+                last = groups[-1][-1]
+                if reduced[last] == reduced[i] and all(
+                    s.strides[last] == s.strides[i] * sizes[i] for s in self.streams
+                ):
+                    groups[-1].append(i)
+                    continue
+            groups.append([i])
+        self.sizes = [math.prod(sizes[i] for i in g) for g in groups]
+        for s in self.streams:
+            s.strides = tuple(s.strides[g[-1]] for g in groups)
+        kept = [k for k, g in enumerate(groups) if not reduced[g[0]]]
+        rest = [k for k, g in enumerate(groups) if reduced[g[0]]]
+        if not self.reduces:
+            kept, rest = [], kept
+        self.by_columns = bool(self.reduces and kept and kept[-1] == len(groups) - 1)
+        self.inner = len(groups) - 1 if groups else None
+        self.outer = kept[:-1] if self.by_columns else kept
+        self.rest = rest if self.by_columns else rest[:-1]
+        if not self.by_columns and rest:
+            self.inner = rest[-1]
+        elif not self.by_columns:
+            self.inner = None
+
+    def _width(self, vector_bytes: int) -> int:
+        """As many lanes as the widest values that are computed fill a vector."""
+        if self.inner is None:
+            return 1
+        dtypes = {n.dtype for n in self.order if n.kind == FULL} | {s.dtype for s in self.streams if not s.is_index}
+        floats = {d for d in dtypes if d.kind == "f"}
+        widest = max((d.itemsize for d in floats or dtypes), default=4)
+        lanes = max(vector_bytes // max(widest, 4), 1)
+        return min(lanes, 1 << (self.sizes[self.inner].bit_length() - 1))
+
+    def _write(self) -> None:
+        self.scopes: list[Scope] = [{}]
+        self.rows_are_made = False
+        levels = 1 + max((n.level for n in self.order), default=0)
+        pointers = {id(s): s.pointer for s in self.streams}
+        if self.by_columns:
+            self._rows()
+            pointers.update({id(s): s.pointer for s in self.streams})
+        with ExitStack() as nest:
+            for axis in self.outer:
+                pointers = self._enter(nest, axis, pointers)
+            self.scopes.append({})
+            for level in range(levels):
+                if self.by_columns:
+                    self._column_pass(level, pointers)
+                else:
+                    self._row_pass(level, pointers)
+            self.scopes.pop()
+
+    def _enter(self, nest: ExitStack, axis: int, pointers: dict[int, str]) -> dict[int, str]:
+        """Open the loop over an axis, and step all streams along it."""
+        index = nest.enter_context(self.writer.loop(self.sizes[axis]))
+        return self._advanced(axis, index, pointers)
+
+    def _advanced(self, axis: int, index: str, pointers: dict[int, str]) -> dict[int, str]:
+        w, moved = self.writer, {}
+        for s in self.streams:
+            p, stride = pointers[id(s)], s.strides[axis]
+            if s.is_index and stride:
+                step = index if stride == 1 else w.emit(f"mul nsw i64 {index}, {stride}")
+                p = step if p == "0" else w.emit(f"add nsw i64 {p}, {step}")
+            elif not s.is_index:
+                p = w.offset(p, s.dtype, index, stride)
+            moved[id(s)] = p
+        return moved
+
+    def _vectors(self, nest: ExitStack, unroll: int) -> list[tuple[str, str | None]]:
+        """Open the loop over the inner axis: the first elements of its vectors, and the mask of lanes not seen before."""
+        w, n, lanes = self.writer, self.sizes[self.inner], self.lanes
+        index = nest.enter_context(w.loop(n, lanes * unroll))
+        vectors: list[tuple[str, str | None]] = []
+        for u in range(unroll):
+            wanted = index if not u else w.emit(f"add nuw nsw i64 {index}, {u * lanes}")
+            if n % (lanes * unroll) == 0:
+                vectors.append((wanted, None))
+                continue
+            here = w.intrinsic("llvm.smin.i64", "i64", ("i64", wanted), ("i64", str(n - lanes)))
+            again = w.emit(f"sub i64 {wanted}, {here}")
+            type = typed("i64", lanes)
+            numbers = "0" if lanes == 1 else f"<{', '.join(f'i64 {k}' for k in range(lanes))}>"
+            seen = w.spread(again, np.dtype(np.int64), lanes)
+            vectors.append((here, w.emit(f"icmp sge {type} {numbers}, {seen}")))
+        return vectors
+
+    def _targets(self, level: int) -> tuple[list[Node], list[Node], list[Node]]:
+        """Of a pass: the reductions that it makes, the full values that it stores, and kept values that it stores."""
+        reductions = [n for n in self.order if n.is_reduction and n.level == level + 1]
+        full = [n for n in self.order if n.kind == FULL and n.stored and n.level == level]
+        kept = [n for n in self.order if n.kind != FULL and n.stored and n.level == level]
+        return reductions, full, kept
+
+    def _row_pass(self, level: int, pointers: dict[int, str]) -> None:
+        w = self.writer
+        self.pointers, self.level = pointers, level
+        reductions, full, kept = self._targets(level)
+        scope = self.scopes[-1]
+        for node in kept:
+            value = self._value(node, 1)
+            for s in node.stored:
+                w.store(value, pointers[id(s)], node.dtype)
+        if not reductions and not full:
+            return
+        if self.inner is None:
+            # One element a row.
+            self.scopes.append({})
+            for node in reductions:
+                scope[id(node), 1] = self._value(node.operands[0], 1)
+            for node in full:
+                value = self._value(node, 1)
+                for s in node.stored:
+                    w.store(value, pointers[id(s)], node.dtype)
+            self.scopes.pop()
+            return
+        unroll = self._unroll(level, full)
+        for node in reductions:
+            type = typed(memory_type(node.dtype), self.lanes)
+            node.accumulators = [w.alloca(type) for _ in range(unroll)]
+            start = w.spread(identity(node.name, node.dtype), node.dtype, self.lanes)
+            for a in node.accumulators:
+                w.store(start, a, node.dtype, self.lanes)
+        self._hoist([*reductions, *full])
+        with ExitStack() as nest:
+            for axis in self.rest:
+                pointers = self._enter(nest, axis, pointers)
+            for u, (index, mask) in enumerate(self._vectors(nest, unroll)):
+                self.pointers = self._advanced(self.inner, index, pointers)
+                self.scopes.append({})
+                for node in full:
+                    value = self._value(node, self.lanes)
+                    for s in node.stored:
+                        self._put(value, s)
+                for node in reductions:
+                    value = self._value(node.operands[0], self.lanes)
+                    total = w.load(node.accumulators[u], node.dtype, self.lanes)
+                    total = self._combined(node, total, value, mask)
+                    w.store(total, node.accumulators[u], node.dtype, self.lanes)
+                self.scopes.pop()
+        for node in reductions:
+            scope[id(node), 1] = self._sum_of_lanes(node)
+
+    def _unroll(self, level: int, full: list[Node]) -> int:
+        """Several accumulators for a pass that does little else than adding up: an addition takes 4 cycles."""
+        vectors = self.sizes[self.inner] // self.lanes
+        if full or vectors < 4:
+            return 1
+        size = sum(1 for n in self.order if n.level <= level and n.kind == FULL)
+        return 4 if size <= 4 and vectors >= 8 else 2 if size <= 16 else 1
+
+    def _hoist(self, nodes: Sequence[Node]) -> None:
+        """Compute scalars and kept values outside of the loops, once a row."""
+        todo, seen = list(nodes), set()
+        while todo:
+            node = todo.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if node.kind == SCALAR or (node.kind == KEPT and not self.by_columns):
+                if not (node.is_reduction and node.level > self.level):
+                    self._value(node, self.lanes)
+                    continue
+            if node.stored and node.level < self.level:
+                continue
+            todo += node.operands
+
+    def _combined(self, node: Node, total: str, value: str, mask: str | None) -> str:
+        w, operation = self.writer, REDUCTIONS[node.name]
+        if mask is not None and operation in ("add", "mul"):
+            neutral = w.spread(identity(node.name, node.dtype), node.dtype, self.lanes)
+            value = Operation(w, node.dtype, self.lanes, {}).select(mask, value, neutral)
+        return elementwise(w, operation, [total, value], node.dtype, self.lanes, {})
+
+    def _sum_of_lanes(self, node: Node) -> str:
+        """All accumulators of a row combined, in a tree."""
+        w, operation = self.writer, REDUCTIONS[node.name]
+        parts = [w.load(a, node.dtype, self.lanes) for a in node.accumulators]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2])
+            parts = [elementwise(w, operation, [a, b], node.dtype, self.lanes, {}) for a, b in pairs]
+        (value,), lanes, scalar = parts, self.lanes, register_type(node.dtype)
+        while lanes > 1:
+            half = lanes // 2
+            low = w.shuffle(value, "poison", scalar, lanes, range(half))
+            high = w.shuffle(value, "poison", scalar, lanes, range(half, lanes))
+            if half == 1:
+                low, high = (w.emit(f"extractelement <1 x {scalar}> {x}, i64 0") for x in (low, high))
+            value, lanes = elementwise(w, operation, [low, high], node.dtype, half, {}), half
+        return value
+
+    # The last axis is kept --------------------------------------------------------------------------------------------
+
+    def _rows(self) -> None:
+        """Memory for the accumulators, and for kept values that full ones need."""
+        inner = self.inner
+        for node in self.order:
+            if node.kind != KEPT:
+                continue
+            used = any(node in n.operands and n.kind == FULL for n in self.order) or any(
+                n.is_reduction and node in n.operands for n in self.order
+            )
+            direct = next((s for s in node.stored if s.strides[inner] == 1 and not any(s.strides[a] for a in self.rest)), None)
+            if direct is not None and node.is_reduction:
+                node.row = direct
+            elif node.is_reduction or used or self._crosses(node):
+                strides = [0] * len(self.sizes)
+                strides[inner] = 1
+                node.row = Stream(node.dtype, tuple(strides))
+                node.row.pointer = self._scratch(self.sizes[inner] * node.dtype.itemsize)
+                self.streams.append(node.row)
+
+    def _crosses(self, node: Node) -> bool:
+        """Whether a value of one level is needed at a later one."""
+        return any(node in n.operands and n.level > node.level for n in self.order)
+
+    def _column_pass(self, level: int, pointers: dict[int, str]) -> None:
+        w, inner = self.writer, self.inner
+        self.pointers, self.level = pointers, level
+        reductions, full, _ = self._targets(level)
+        for node in self.order:
+            if node.kind == SCALAR and node.level == level:
+                value = self._value(node, 1)
+                for s in node.stored:
+                    w.store(value, pointers[id(s)], node.dtype)
+        kept = [n for n in self.order if n.kind == KEPT and n.level == level and not n.is_reduction
+                and (n.stored or n.row is not None)]  # fmt: skip
+        kept += [n for n in self.order if n.is_reduction and n.level == level and any(s is not n.row for s in n.stored)]
+        if kept or reductions:
+            with ExitStack() as nest:
+                ((index, _),) = self._vectors(nest, 1)
+                self.pointers = self._advanced(inner, index, pointers)
+                self.scopes.append({})
+                for node in kept:
+                    value = self._value(node, self.lanes)
+                    for s in [*node.stored, node.row]:
+                        if s is not None and not (node.is_reduction and s is node.row):
+                            self._put(value, s)
+                for node in reductions:
+                    start = w.spread(identity(node.name, node.dtype), node.dtype, self.lanes)
+                    self._put(start, node.row)
+                self.scopes.pop()
+        if not reductions and not full:
+            return
+        self._hoist([*reductions, *full])
+        self.rows_are_made = True
+        with ExitStack() as nest:
+            for axis in self.rest:
+                pointers = self._enter(nest, axis, pointers)
+            ((index, mask),) = self._vectors(nest, 1)
+            self.pointers = self._advanced(inner, index, pointers)
+            self.scopes.append({})
+            for node in full:
+                value = self._value(node, self.lanes)
+                for s in node.stored:
+                    self._put(value, s)
+            for node in reductions:
+                value = self._value(node.operands[0], self.lanes)
+                total = w.load(self.pointers[id(node.row)], node.dtype, self.lanes)
+                self._put(self._combined(node, total, value, mask), node.row)
+            self.scopes.pop()
+        self.rows_are_made = False
+
+    # Values -----------------------------------------------------------------------------------------------------------
+
+    def _value(self, node: Node, lanes: int) -> str:
+        """The register of a value with so many lanes; what is computed stays known in the innermost open scope."""
+        if node.name == "literal":
+            return splat(register_type(node.dtype), node.params["text"], lanes)
+        key = id(node), lanes
+        for scope in reversed(self.scopes):
+            if key in scope:
+                return scope[key]
+        if lanes > 1 and not (node.kind == FULL or (node.kind == KEPT and self.by_columns)):
+            result = self.writer.spread(self._value(node, 1), node.dtype, lanes)
+        else:
+            result = self._computed(node, lanes)
+        self.scopes[-1][key] = result
+        return result
+
+    def _computed(self, node: Node, lanes: int) -> str:
+        w = self.writer
+        if node.stream is not None:
+            return self._get(node.stream, lanes)
+        if node.is_reduction:
+            assert self.by_columns and node.row is not None
+            return self._get(node.row, lanes)
+        if node.level < self.level and node.kind == FULL and node.stored:
+            return self._get(node.stored[0], lanes)
+        if node.row is not None and (node.level < self.level or self.rows_are_made):
+            return self._get(node.row, lanes)
+        operands = [self._value(x, lanes) for x in node.operands]
+        if node.name == "convert":
+            return convert(w, operands[0], node.operands[0].dtype, node.dtype, lanes)
+        dtype = node.operands[1 if node.name == "select" else 0].dtype
+        return elementwise(w, node.name, operands, dtype, lanes, node.params)
+
+    def _get(self, s: Stream, lanes: int) -> str:
+        """A vector of elements of a stream."""
+        w, pointer = self.writer, self.pointers[id(s)]
+        stride = s.strides[self.inner] if lanes > 1 else 0
+        if s.is_index:
+            return self._indices(s, pointer, stride, lanes)
+        if lanes == 1:
+            return w.load(pointer, s.dtype)
+        if stride == 1:
+            return w.load(pointer, s.dtype, lanes)
+        if stride == 0:
+            return w.spread(w.load(pointer, s.dtype), s.dtype, lanes)
+        scalar = register_type(s.dtype)
+        if stride == -1:
+            first = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {1 - lanes}")
+            return w.shuffle(w.load(first, s.dtype, lanes), "poison", scalar, lanes, range(lanes - 1, -1, -1))
+        if stride == 2:
+            # Two loads that end with the last element.
+            half = lanes // 2
+            second = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {lanes - 1}")
+            mask = [2 * k for k in range(half)] + [lanes + 2 * k - (lanes - 1) for k in range(half, lanes)]
+            return w.shuffle(w.load(pointer, s.dtype, lanes), w.load(second, s.dtype, lanes), scalar, lanes, mask)
+        value = "poison"
+        for k in range(lanes):
+            p = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {k * stride}")
+            value = w.emit(f"insertelement {typed(scalar, lanes)} {value}, {scalar} {w.load(p, s.dtype)}, i64 {k}")
+        return value
+
+    def _indices(self, s: Stream, first: str, stride: int, lanes: int) -> str:
+        w, type = self.writer, typed("i64", lanes)
+        value = w.spread(first, np.dtype(np.int64), lanes)
+        if lanes > 1 and stride:
+            numbers = ", ".join(f"i64 {k * stride}" for k in range(lanes))
+            value = w.emit(f"add nsw {type} {value}, <{numbers}>")
+        return convert(w, value, np.dtype(np.int64), s.dtype, lanes)
+
+    def _put(self, value: str, s: Stream) -> None:
+        w, pointer, stride, lanes = self.writer, self.pointers[id(s)], s.strides[self.inner], self.lanes
+        if lanes == 1 or stride == 1:
+            w.store(value, pointer, s.dtype, lanes)
+            return
+        scalar = register_type(s.dtype)
+        for k in range(lanes if stride else 1):
+            p = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {k * stride}")
+            w.store(w.emit(f"extractelement {typed(scalar, lanes)} {value}, i64 {k}"), p, s.dtype)

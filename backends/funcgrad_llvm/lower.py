@@ -1,0 +1,481 @@
+"""From a jaxpr to one native function: memory is planned, groups become calls, and control flow becomes loops.
+
+An equation that only says where elements lie (a reshape, a transpose, a slice, a broadcast) makes a view and no code.
+All others write into a buffer: a fresh one of the arena, or where their result is wanted in the end. The outer function
+consists of calls, of the loops of control flow and of address arithmetic, and is cheap to compile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
+from funcgrad.core.source import Source
+from funcgrad.core.types import Aval
+
+from . import functions, machine
+from .group import REDUCTIONS, Group, Layout
+from .ir import Writer, literal, memory_type, register_type
+from .memory import Arena, Buffer, View, contiguous_strides
+from .operations import NAMES, is_elementwise
+
+__all__ = ["FUSABLE", "LOWERING", "Fault", "Lowerer", "is_native", "lowers"]
+
+#: From the name of a primitive to what writes it: a function of the lowerer and the equation.
+LOWERING: dict[str, Callable[[Lowerer, Eqn], None]] = {}
+#: Further conditions under which a primitive is native, by its name.
+CONDITIONS: dict[str, Callable[[Eqn], bool]] = {}
+#: What a fused group may hold.
+FUSABLE = frozenset([*NAMES, *REDUCTIONS, "broadcast_in_dim", "iota"])
+#: The arena begins with what the program says of an error.
+FAULT_BYTES = 64
+
+
+def lowers(*names: str, when: Callable[[Eqn], bool] | None = None) -> Callable[[Any], Any]:
+    """Decorates what writes these primitives, when the condition holds."""
+
+    def add(function: Any) -> Any:
+        for name in names:
+            LOWERING[name] = function
+            if when is not None:
+                CONDITIONS[name] = when
+        return function
+
+    return add
+
+
+def _is_supported(dtype: np.dtype) -> bool:
+    if not dtype.isnative or dtype.kind not in "bfiu" or dtype.itemsize > 8:
+        return False
+    return dtype != np.float16 or machine.processor().has_half
+
+
+def is_native(eqn: Eqn) -> bool:
+    """Whether an equation, with all that it holds, can be written as native code."""
+    name = eqn.primitive.name
+    atoms: list[Any] = [*eqn.inputs, *eqn.outputs]
+    # What has no elements is left to NumPy.
+    if not all(_is_supported(a.aval.dtype) and a.aval.size for a in atoms):
+        return False
+    if name in ("scan", "while", "cond"):
+        bodies = [v for p in eqn.params.values() for v in (p if isinstance(p, tuple) else (p,)) if isinstance(v, Jaxpr)]
+        return all(is_native(e) for body in bodies for e in body.eqns)
+    if name == "fusion":
+        return bool(math.prod(eqn.params["space"])) and all(is_native(e) for e in eqn.params["jaxpr"].eqns)
+    if name in LOWERING:
+        return name not in CONDITIONS or CONDITIONS[name](eqn)
+    return eqn.primitive.elementwise and is_elementwise(name, [a.aval.dtype for a in eqn.inputs], eqn.params)
+
+
+class Fault:
+    """An error that native code found: what it is said to be, with the number that was wrong."""
+
+    def __init__(self, message: str, source: Source | None) -> None:
+        self.message, self.source = message, source
+
+
+class Lowerer:
+    """Writes one native function, `i64 (ptr inputs, ptr outputs, ptr arena)`, from equations.
+
+    It answers 0, or the number (from 1 on) of the fault in `faults`.
+    """
+
+    def __init__(self) -> None:
+        self.writer = Writer(["ptr %args", "ptr %outs", "ptr %arena"], "i64")
+        self.arena = Arena()
+        self.arena.take(FAULT_BYTES)
+        self.values: dict[Var, View] = {}
+        self.wanted: dict[Var, View] = {}
+        self.functions: dict[str, str] = {}
+        self.used: set[tuple[str, np.dtype, int]] = set()
+        self.declarations: set[str] = set()
+        self.symbols: dict[str, int] = {}
+        self.faults: list[Fault] = []
+        self.source: Source | None = None
+        #: An estimate of the elements that are computed in a run.
+        self.work = 0
+        self._temporaries: list[Buffer] = []
+        self.times = 1
+
+    # Memory -----------------------------------------------------------------------------------------------------------
+
+    def buffer(self, size: int) -> Buffer:
+        """Fresh memory of the arena."""
+        place, size = self.arena.take(size)
+        pointer = self.writer.emit(f"getelementptr i8, ptr %arena, i64 {place}")
+        return Buffer(pointer, place, size)
+
+    def release(self, buffer: Buffer) -> None:
+        if buffer.place is not None and not buffer.users:
+            self.arena.give_back(buffer.place, buffer.size)
+            buffer.place = None
+
+    def temporary(self, dtype: np.dtype, shape: Sequence[int]) -> View:
+        """An array that lives until the equation is done."""
+        shape = tuple(shape)
+        buffer = self.buffer(math.prod(shape) * dtype.itemsize)
+        self._temporaries.append(buffer)
+        return View(buffer, dtype, shape, contiguous_strides(shape))
+
+    def result(self, var: Var) -> View:
+        """The array that the value of a variable is to be written to."""
+        view = self.wanted.get(var)
+        if view is None:
+            shape, dtype = var.aval.shape, var.aval.dtype
+            view = View(self.buffer(math.prod(shape) * dtype.itemsize), dtype, shape, contiguous_strides(shape))
+        self.define(var, view)
+        return view
+
+    def define(self, var: Var, view: View) -> None:
+        self.values[var] = view
+        view.buffer.users += 1
+
+    def view(self, atom: Atom) -> View:
+        """Where the value of an operand lies."""
+        if isinstance(atom, Var):
+            return self.values[atom]
+        view = self.temporary(atom.aval.dtype, ())
+        w, dtype = self.writer, atom.aval.dtype
+        text = literal(atom.value, dtype) if dtype.kind != "b" else str(int(atom.value))
+        w.do(f"store {memory_type(dtype)} {text}, ptr {view.buffer.pointer}, align {dtype.itemsize}")
+        return view
+
+    def pointer(self, view: View) -> str:
+        """The address of the first element of a view."""
+        return self.writer.offset(view.buffer.pointer, view.dtype, str(view.offset)) if view.offset else view.buffer.pointer
+
+    def at(self, view: View, axis: int, index: str) -> View:
+        """The view at an index, known when the program runs, of an axis, which goes."""
+        pointer = self.writer.offset(self.pointer(view), view.dtype, index, view.strides[axis])
+        shape = view.shape[:axis] + view.shape[axis + 1 :]
+        return View(Buffer(pointer), view.dtype, shape, view.strides[:axis] + view.strides[axis + 1 :])
+
+    def scalar(self, atom: Atom) -> str:
+        """The register with a value of rank 0."""
+        if isinstance(atom, Literal):
+            return literal(atom.value, atom.aval.dtype)
+        view = self.values[atom]
+        return self.writer.load(self.pointer(view), view.dtype)
+
+    def contiguous(self, view: View) -> View:
+        """The elements of a view, in row-major order."""
+        if view.is_contiguous:
+            return view
+        copy = self.temporary(view.dtype, view.shape)
+        self.copy(view, copy)
+        return copy
+
+    # Groups -----------------------------------------------------------------------------------------------------------
+
+    def function(self, writer: Writer, scratch: int = 0) -> str:
+        """The name of a function with this text: functions of equal text are one."""
+        text = writer.body()
+        name = self.functions.get(text)
+        if name is None:
+            name = self.functions[text] = f"f{len(self.functions)}"
+        self.used |= writer.functions
+        self.declarations |= writer.declarations
+        return name
+
+    def group(self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[View], outs: Sequence[View]) -> None:
+        """Run a fused group."""
+        layouts = [v.layout for v in ins], [v.layout for v in outs]
+        group = Group(body, space, axes, *layouts, machine.vector_bytes())
+        name = self.function(group.writer)
+        scratch = "null"
+        if group.scratch:
+            buffer = self.buffer(group.scratch)
+            self._temporaries.append(buffer)
+            scratch = buffer.pointer
+        arguments = [f"ptr {self.pointer(v)}" for v in [*ins, *outs]]
+        self.writer.do(f"call void @{name}({', '.join([*arguments, f'ptr {scratch}'])})")
+        self.work += self.times * math.prod(space) * max(len(body.eqns), 1)
+
+    def copy(self, source: View, target: View) -> None:
+        """Copy elements from a view to another of the same shape."""
+        if not target.size:
+            return
+        if source.is_contiguous and target.is_contiguous:
+            self.copy_bytes(self.pointer(target), self.pointer(source), target.size * target.dtype.itemsize)
+            return
+        var = Var(Aval(target.shape, target.dtype))
+        self.group(Jaxpr([var], [], [var]), target.shape, (), [source], [target])
+
+    def copy_bytes(self, target: str, source: str, size: int) -> None:
+        self.declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        self.writer.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)")
+        self.work += self.times * size // 16
+
+    def fill(self, target: View, value: Any) -> None:
+        """The same number everywhere."""
+        if target.size:
+            constant = Literal(target.dtype.type(value), Aval((), target.dtype))
+            self.group(_spread(constant, target.shape), target.shape, (), [], [target])
+
+    def fault(self, wrong: str, number: str, message: str) -> None:
+        """Leave the program with an error, if the `i1` holds; `number` goes into the message."""
+        self.faults.append(Fault(message, self.source))
+        w = self.writer
+        with w.when(wrong):
+            w.do(f"store i64 {number}, ptr %arena, align 8")
+            w.do(f"ret i64 {len(self.faults)}")
+            w.start(w.fresh("dead"))
+
+    # Programs ---------------------------------------------------------------------------------------------------------
+
+    def body(self, jaxpr: Jaxpr, inputs: Sequence[View], targets: Sequence[View]) -> None:
+        """Write a program whose results end in the targets."""
+        for var, view in zip(jaxpr.invars, inputs):
+            self.define(var, view)
+        own = set(jaxpr.invars)
+        placed: set[Var] = set()
+        late: list[tuple[Atom, View]] = []
+        for out, target in zip(jaxpr.outs, targets):
+            if isinstance(out, Literal) or out in own or out in placed:
+                late.append((out, target))
+            else:
+                placed.add(out)
+                self.wanted[out] = target
+        last: dict[Var, int] = {}
+        for i, eqn in enumerate(jaxpr.eqns):
+            for a in eqn.inputs:
+                if isinstance(a, Var):
+                    last[a] = i
+        for out in jaxpr.outs:
+            if isinstance(out, Var):
+                last[out] = len(jaxpr.eqns)
+        for i, eqn in enumerate(jaxpr.eqns):
+            self.equation(eqn)
+            for v in {a for a in [*eqn.inputs, *eqn.outputs] if isinstance(a, Var) and a not in own}:
+                if last.get(v, -1) <= i:
+                    self._drop(v)
+        for var in placed:
+            view, target = self.values[var], self.wanted.pop(var)
+            if view is not target and self.pointer_differs(view, target):
+                late.append((var, target))
+        for atom, target in late:
+            if isinstance(atom, Literal):
+                self.fill(target, atom.value)
+            else:
+                self.copy(self.values[atom], target)
+        for var in {*placed, *own}:
+            if var in self.values:
+                self._drop(var)
+
+    @staticmethod
+    def pointer_differs(view: View, target: View) -> bool:
+        return view.buffer is not target.buffer or view.offset != target.offset or view.strides != target.strides
+
+    def _drop(self, var: Var) -> None:
+        buffer = self.values.pop(var).buffer
+        buffer.users -= 1
+        self.release(buffer)
+
+    def equation(self, eqn: Eqn) -> None:
+        self.source = eqn.source
+        outer, self._temporaries = self._temporaries, []
+        LOWERING.get(eqn.primitive.name, Lowerer._elementwise)(self, eqn)
+        for buffer in self._temporaries:
+            self.release(buffer)
+        self._temporaries = outer
+
+    def _elementwise(self, eqn: Eqn) -> None:
+        """An equation that is a group by itself."""
+        ins = list(dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)))
+        body = Jaxpr(ins, [eqn], eqn.outputs)
+        views = [self.view(a) for a in ins]
+        self.group(body, eqn.outputs[0].aval.shape, (), views, [self.result(v) for v in eqn.outputs])
+
+    def module(self) -> str:
+        """The text of the whole module, but for the function that Python calls."""
+        w = self.writer
+        parts = [*sorted(self.declarations | w.declarations), functions.definitions(self.used | w.functions)]
+        for text, name in self.functions.items():
+            result = "i64" if text.startswith("i64 ") else "void"
+            text = text.removeprefix("i64 ")
+            head, _, rest = text.partition("\n")
+            parts.append(f"define internal {result} @{name}{head} noinline nounwind {{\n{rest}\n}}")
+        head, _, rest = w.body().partition("\n")
+        parts.append(f"define i64 @run{head} nounwind {{\n{rest}\n  ret i64 0\n}}")
+        return "\n\n".join(parts)
+
+
+def _spread(constant: Literal, shape: tuple[int, ...]) -> Jaxpr:
+    """The body of a group that writes a constant everywhere."""
+    from funcgrad.primitives import broadcast_in_dim
+
+    if not shape:
+        return Jaxpr([], [], [constant])
+    out = Var(Aval(shape, constant.aval.dtype))
+    return Jaxpr([], [Eqn(broadcast_in_dim, [constant], [out], {"shape": shape, "dims": ()})], [out])
+
+
+# Views ----------------------------------------------------------------------------------------------------------------
+
+
+def _defines_view(rule: Callable[[View, dict[str, Any]], View]) -> Callable[[Lowerer, Eqn], None]:
+    def write(lowerer: Lowerer, eqn: Eqn) -> None:
+        x = eqn.inputs[0]
+        if isinstance(x, Literal):
+            lowerer.fill(lowerer.result(eqn.outputs[0]), x.value)
+            return
+        lowerer.define(eqn.outputs[0], rule(lowerer.view(x), eqn.params))
+
+    return write
+
+
+def _broadcast(x: View, params: dict[str, Any]) -> View:
+    strides = [0] * len(params["shape"])
+    for n, s, d in zip(x.shape, x.strides, params["dims"]):
+        strides[d] = s if n != 1 or params["shape"][d] == 1 else 0
+    return x.moved(params["shape"], tuple(strides))
+
+
+def _rev(x: View, params: dict[str, Any]) -> View:
+    axes = params["axes"]
+    first = sum((x.shape[a] - 1) * x.strides[a] for a in axes) if x.size else 0
+    return x.moved(x.shape, tuple(-s if i in axes else s for i, s in enumerate(x.strides)), first)
+
+
+def _slice(x: View, params: dict[str, Any]) -> View:
+    start, limit, stride = params["start"], params["limit"], params["stride"]
+    shape = tuple(max(-(-(b - a) // s), 0) for a, b, s in zip(start, limit, stride))
+    strides = tuple(s * k for s, k in zip(x.strides, stride))
+    first = sum(a * s for a, s in zip(start, x.strides)) if math.prod(shape) else 0
+    return x.moved(shape, strides, first)
+
+
+LOWERING["broadcast_in_dim"] = _defines_view(_broadcast)
+LOWERING["rev"] = _defines_view(_rev)
+LOWERING["slice"] = _defines_view(_slice)
+LOWERING["transpose"] = _defines_view(lambda x, params: x.transposed(params["axes"]))
+LOWERING["copy"] = _defines_view(lambda x, params: x)
+
+
+@lowers("reshape")
+def _reshape(lowerer: Lowerer, eqn: Eqn) -> None:
+    x, out = lowerer.view(eqn.inputs[0]), eqn.outputs[0]
+    view = x.reshaped(tuple(eqn.params["shape"]))
+    if view is not None and not isinstance(eqn.inputs[0], Literal):
+        lowerer.define(out, view)
+        return
+    target = lowerer.result(out)
+    lowerer.copy(x, target.moved(x.shape, contiguous_strides(x.shape)))
+
+
+@lowers("optimization_barrier")
+def _barrier(lowerer: Lowerer, eqn: Eqn) -> None:
+    for x, out in zip(eqn.inputs, eqn.outputs):
+        if isinstance(x, Literal):
+            lowerer.fill(lowerer.result(out), x.value)
+        else:
+            lowerer.define(out, lowerer.view(x))
+
+
+# Groups ---------------------------------------------------------------------------------------------------------------
+
+
+@lowers(*REDUCTIONS)
+def _reduce(lowerer: Lowerer, eqn: Eqn) -> None:
+    (x,) = eqn.inputs
+    if isinstance(x, Literal):
+        lowerer.fill(lowerer.result(eqn.outputs[0]), x.value)
+        return
+    body = Jaxpr([x], [eqn], eqn.outputs)
+    lowerer.group(body, x.aval.shape, eqn.params["axes"], [lowerer.view(x)], [lowerer.result(eqn.outputs[0])])
+
+
+@lowers("iota")
+def _iota(lowerer: Lowerer, eqn: Eqn) -> None:
+    lowerer.group(Jaxpr([], [eqn], eqn.outputs), eqn.params["shape"], (), [], [lowerer.result(eqn.outputs[0])])
+
+
+@lowers("fusion")
+def _fusion(lowerer: Lowerer, eqn: Eqn) -> None:
+    body = eqn.params["jaxpr"]
+    ins = [lowerer.view(a) for a in eqn.inputs]
+    lowerer.group(body, eqn.params["space"], eqn.params["axes"], ins, [lowerer.result(v) for v in eqn.outputs])
+
+
+# Movement -------------------------------------------------------------------------------------------------------------
+
+
+@lowers("pad")
+def _pad(lowerer: Lowerer, eqn: Eqn) -> None:
+    x, value = eqn.inputs
+    source, target, config = lowerer.view(x), lowerer.result(eqn.outputs[0]), eqn.params["config"]
+    if not target.size:
+        return
+    from_, into = padded_part(source, target, config)
+    if into.size < target.size:
+        if isinstance(value, Literal):
+            lowerer.fill(target, value.value)
+        else:
+            lowerer.copy(_broadcast(lowerer.view(value), {"shape": target.shape, "dims": ()}), target)
+    lowerer.copy(from_, into)
+
+
+def padded_part(source: View, target: View, config: Sequence[tuple[int, int, int]]) -> tuple[View, View]:
+    """The elements of a padded array that stay, and where they go."""
+    starts, limits, places = [], [], []
+    for n, size, (low, _, interior) in zip(source.shape, target.shape, config):
+        step = interior + 1
+        first = max(-(low // step), 0) if low < 0 else 0
+        last = max(min(-(-(size - low) // step), n), first)
+        starts.append(first)
+        limits.append(last)
+        places.append(low + first * step)
+    from_ = _slice(source, {"start": starts, "limit": limits, "stride": [1] * len(starts)})
+    steps = [interior + 1 for _, _, interior in config]
+    strides = tuple(s * k for s, k in zip(target.strides, steps))
+    offset = sum(p * s for p, s in zip(places, target.strides)) if from_.size else 0
+    return from_, target.moved(from_.shape, strides, offset)
+
+
+@lowers("concatenate")
+def _concatenate(lowerer: Lowerer, eqn: Eqn) -> None:
+    target, axis, place = lowerer.result(eqn.outputs[0]), eqn.params["axis"], 0
+    for x in eqn.inputs:
+        view = lowerer.view(x)
+        n = view.shape[axis]
+        lowerer.copy(view, target.moved(view.shape, target.strides, place * target.strides[axis]))
+        place += n
+
+
+def _block(lowerer: Lowerer, x: View, starts: Sequence[Atom], sizes: Sequence[int]) -> View:
+    """The part of x that begins at indices; leaves the program if it does not fit."""
+    w, offset = lowerer.writer, "0"
+    for axis, (start, size, n) in enumerate(zip(starts, sizes, x.shape)):
+        dtype = start.aval.dtype
+        index = lowerer.scalar(start)
+        if dtype.itemsize < 8 and not isinstance(start, Literal):
+            index = w.emit(f"{'sext' if dtype.kind == 'i' else 'zext'} {register_type(dtype)} {index} to i64")
+        if not (isinstance(start, Literal) and 0 <= int(start.value) <= n - size):
+            # As unsigned numbers negative ones are too large.
+            wrong = w.emit(f"icmp ugt i64 {index}, {n - size}")
+            message = f"a block of size {size} that starts at {{}} does not fit into axis {axis}, which has size {n}"
+            lowerer.fault(wrong, index, message)
+        step = w.emit(f"mul nsw i64 {index}, {x.strides[axis]}")
+        offset = step if offset == "0" else w.emit(f"add nsw i64 {offset}, {step}")
+    pointer = w.offset(lowerer.pointer(x), x.dtype, offset)
+    return View(Buffer(pointer), x.dtype, tuple(sizes), x.strides)
+
+
+@lowers("dynamic_slice")
+def _dynamic_slice(lowerer: Lowerer, eqn: Eqn) -> None:
+    x, *starts = eqn.inputs
+    block = _block(lowerer, lowerer.view(x), starts, eqn.params["sizes"])
+    lowerer.copy(block, lowerer.result(eqn.outputs[0]))
+
+
+@lowers("dynamic_update_slice")
+def _dynamic_update_slice(lowerer: Lowerer, eqn: Eqn) -> None:
+    x, update, *starts = eqn.inputs
+    target = lowerer.result(eqn.outputs[0])
+    lowerer.copy(lowerer.view(x), target)
+    source = lowerer.view(update)
+    lowerer.copy(source, _block(lowerer, target, starts, source.shape))

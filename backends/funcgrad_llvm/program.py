@@ -1,0 +1,242 @@
+"""Programs: native segments, and between them what only Python can do.
+
+A segment is called with the tuple of its arguments. What it reads of an array object (its class, its flags, the address
+of its data) it reads by itself: the layout of these objects is a part of NumPy's and CPython's stable interfaces, and
+asking for it from Python takes longer than many a program runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcgrad.compiler.fuse import fuse
+from funcgrad.compiler.program import compile_jaxpr
+from funcgrad.compiler.simplify import simplify
+from funcgrad.core.backend import get_backend
+from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
+
+from . import machine
+from .ir import Writer
+from .lower import FUSABLE, Lowerer, is_native
+from .memory import Buffer, View, contiguous_strides
+
+__all__ = ["Program"]
+
+#: Where things are in objects: items of a tuple; class, data and flags of an array (PyArrayObject_fields).
+_TUPLE_ITEMS = tuple.__basicsize__
+_HEAD = object.__basicsize__
+_CLASS, _DATA, _FLAGS = _HEAD - 8, _HEAD, _HEAD + 48
+#: C_CONTIGUOUS and ALIGNED.
+_PLAIN = 0x0101
+#: What a segment answers where an argument is no plain array.
+_NOT_PLAIN = -1
+#: From this many elements on, other Python threads run meanwhile.
+_LONG_WORK = 200_000
+
+_SIGNATURE = (ctypes.c_int64, ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
+_BRIEF, _LONG = ctypes.PYFUNCTYPE(*_SIGNATURE), ctypes.CFUNCTYPE(*_SIGNATURE)
+
+
+class Segment:
+    """A native function of some equations: `inputs` to `outputs`, called with arrays, gives new arrays."""
+
+    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> None:
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        lowerer = Lowerer()
+        w = lowerer.writer
+        ins = [self._argument(w, "%args", i, v) for i, v in enumerate(inputs)]
+        outs = [self._argument(w, "%outs", i, v) for i, v in enumerate(outputs)]
+        lowerer.body(Jaxpr(inputs, eqns, outputs), ins, outs)
+        self.text = "\n\n".join([lowerer.module(), _entry(len(ins), len(outs))])
+        self.faults = lowerer.faults
+        self.arena_size = lowerer.arena.size
+        self._library = machine.Library(self.text, lowerer.symbols)
+        kind = _LONG if lowerer.work > _LONG_WORK else _BRIEF
+        self._run: Callable[..., int] = kind(self._library.address("entry"))
+        self._shapes = [a.aval.shape for a in outputs]
+        self._dtypes = [a.aval.dtype for a in outputs]
+        # A call takes an arena and puts it back, so that two threads never share one.
+        self._arenas: list[tuple[int, Any]] = []
+
+    @staticmethod
+    def _argument(w: Writer, table: str, i: int, atom: Atom) -> View:
+        place = w.emit(f"getelementptr ptr, ptr {table}, i64 {i}")
+        pointer = w.emit(f"load ptr, ptr {place}")
+        return View(Buffer(pointer), atom.aval.dtype, atom.aval.shape, contiguous_strides(atom.aval.shape))
+
+    def __call__(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        outs = tuple(map(np.empty, self._shapes, self._dtypes))
+        try:
+            address, memory = self._arenas.pop()
+        except IndexError:
+            memory = np.empty(self.arena_size + 64, np.uint8)
+            address = -(-memory.ctypes.data // 64) * 64
+        code = self._run(args, outs, address)
+        if code == _NOT_PLAIN:
+            args = tuple([_plain(x, v) for x, v in zip(args, self.inputs)])
+            code = self._run(args, outs, address)
+        if code:
+            number = ctypes.c_int64.from_address(address).value
+            self._arenas.append((address, memory))
+            fault = self.faults[code - 1]
+            error = IndexError(fault.message.format(number))
+            if fault.source is not None:
+                error.add_note(f"  at {fault.source.describe()}{' (in the backward pass)' if fault.source.backward else ''}")
+            raise error
+        self._arenas.append((address, memory))
+        return outs
+
+
+def _plain(x: Any, var: Var) -> np.ndarray:
+    """An argument as a contiguous array of the class ndarray."""
+    return np.array(np.asarray(x), var.aval.dtype, order="C", copy=None, subok=False, ndmin=0) if (
+        not isinstance(x, np.ndarray) or (x.flags.c_contiguous and x.flags.aligned)
+    ) else np.array(x, var.aval.dtype, order="C", subok=False)
+
+
+def _entry(ins: int, outs: int) -> str:
+    """The function that Python calls: from tuples of arrays to addresses."""
+    w = Writer(["ptr %args", "ptr %outs", "ptr %arena"], "i64")
+    ins_table, outs_table = w.alloca("ptr", max(ins, 1)), w.alloca("ptr", max(outs, 1))
+    bad: list[str] = []
+    for count, objects, table, checked in ((ins, "%args", ins_table, True), (outs, "%outs", outs_table, False)):
+        if not count:
+            continue
+        with w.loop(count) as i:
+            place = w.emit(f"getelementptr ptr, ptr {objects}, i64 {i}")
+            item = w.emit(f"load ptr, ptr {w.emit(f'getelementptr i8, ptr {place}, i64 {_TUPLE_ITEMS}')}")
+            if checked:
+                kind = w.emit(f"load i64, ptr {w.emit(f'getelementptr i8, ptr {item}, i64 {_CLASS}')}")
+                with w.when(w.emit(f"icmp ne i64 {kind}, ptrtoint (ptr @array_class to i64)")):
+                    w.do(f"ret i64 {_NOT_PLAIN}")
+                    w.start(w.fresh("dead"))
+                flags = w.emit(f"load i32, ptr {w.emit(f'getelementptr i8, ptr {item}, i64 {_FLAGS}')}")
+                with w.when(w.emit(f"icmp ne i32 {w.emit(f'and i32 {flags}, {_PLAIN}')}, {_PLAIN}")):
+                    w.do(f"ret i64 {_NOT_PLAIN}")
+                    w.start(w.fresh("dead"))
+            data = w.emit(f"load ptr, ptr {w.emit(f'getelementptr i8, ptr {item}, i64 {_DATA}')}")
+            w.do(f"store ptr {data}, ptr {w.emit(f'getelementptr ptr, ptr {table}, i64 {i}')}")
+    code = w.emit(f"call i64 @run(ptr {ins_table}, ptr {outs_table}, ptr %arena)")
+    head, _, rest = w.body().partition("\n")
+    del bad
+    return f"@array_class = external global i8\n\ndefine i64 @entry{head} nounwind {{\n{rest}\n  ret i64 {code}\n}}"
+
+
+class _Interlude:
+    """Equations that run through the NumPy back end."""
+
+    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> None:
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        self.text = ""
+        self._run = compile_jaxpr(Jaxpr(inputs, eqns, outputs), get_backend("numpy")).call
+
+    def __call__(self, args: tuple[Any, ...]) -> list[Any]:
+        return self._run(*args)
+
+
+class Program:
+    """A compiled jaxpr: a callable of flat arrays that returns a list of new ones.
+
+    ``jaxpr``: what was compiled, after all passes. ``source``: the LLVM text of its native segments. ``segments``: how
+    many there are; with one, nothing returns to Python on the way.
+    """
+
+    def __init__(self, jaxpr: Jaxpr) -> None:
+        self.jaxpr = jaxpr
+        self.consts = tuple(jaxpr.consts)
+        self.steps = _steps(jaxpr)
+        self.source = "\n\n".join(s.text for s in self.steps if s.text)
+        self.segments = sum(isinstance(s, Segment) for s in self.steps)
+        self.call = self._caller()
+
+    def __call__(self, *args: Any) -> list[Any]:
+        return self.call(*args)
+
+    def _caller(self) -> Callable[..., list[Any]]:
+        jaxpr, consts, steps = self.jaxpr, self.consts, self.steps
+        variables = [*jaxpr.invars, *jaxpr.constvars]
+        finish = _finisher(jaxpr.outs)
+        if len(steps) == 1 and isinstance(steps[0], Segment) and steps[0].inputs == variables and steps[0].outputs == jaxpr.outs:
+            segment = steps[0]
+            if consts:
+                return lambda *args: finish(segment(args + consts))
+            return lambda *args: finish(segment(args))
+
+        slots = {v: i for i, v in enumerate(variables)}
+        plan = []
+        for step in steps:
+            for v in step.outputs:
+                slots.setdefault(v, len(slots))
+            plan.append((step, [slots[v] for v in step.inputs], [slots[v] for v in step.outputs]))
+        given = len(variables)
+        places = [None if isinstance(a, Literal) else slots[a] for a in jaxpr.outs]
+        literals = [a.value if isinstance(a, Literal) else None for a in jaxpr.outs]
+        dtypes = [a.aval.dtype for a in jaxpr.outs]
+
+        def call(*args: Any) -> list[Any]:
+            memory = [*args, *consts, *[None] * (len(slots) - given)]
+            for step, ins, outs in plan:
+                for i, value in zip(outs, step(tuple([memory[i] for i in ins]))):
+                    memory[i] = value
+            results, seen = [], set()
+            for place, value, dtype in zip(places, literals, dtypes):
+                if place is None:
+                    results.append(np.array(value))
+                elif place < given or place in seen:
+                    results.append(np.array(memory[place], dtype))
+                else:
+                    seen.add(place)
+                    results.append(np.asarray(memory[place]))
+            return finish(results)
+
+        return call
+
+
+def _finisher(outs: Sequence[Atom]) -> Callable[[Sequence[Any]], list[Any]]:
+    """What makes scalars of results of rank 0, and Python's own of weak ones."""
+    if all(a.aval.shape for a in outs):
+        return list
+    weak = [a.aval.weak for a in outs]
+    return lambda results: [x if x.ndim else x.item() if w else x[()] for x, w in zip(results, weak)]
+
+
+def _steps(jaxpr: Jaxpr) -> list[Segment | _Interlude]:
+    """The equations in maximal runs of native ones and of others, and what goes from one to another."""
+    runs: list[tuple[bool, list[Eqn]]] = []
+    for eqn in jaxpr.eqns:
+        native = is_native(eqn)
+        if runs and runs[-1][0] == native:
+            runs[-1][1].append(eqn)
+        else:
+            runs.append((native, [eqn]))
+    needed_after: list[set[Var]] = []
+    needed = {a for a in jaxpr.outs if isinstance(a, Var)}
+    for _, eqns in reversed(runs):
+        needed_after.append(set(needed))
+        needed |= {a for e in eqns for a in e.inputs if isinstance(a, Var)}
+    needed_after.reverse()
+    variables = [*jaxpr.invars, *jaxpr.constvars]
+    steps: list[Segment | _Interlude] = []
+    for (native, eqns), after in zip(runs, needed_after):
+        if native and len(runs) == 1:
+            return [Segment(eqns, variables, jaxpr.outs)]
+        made = [v for e in eqns for v in e.outputs]
+        used = {a for e in eqns for a in e.inputs if isinstance(a, Var)} - set(made)
+        inputs = [v for v in dict.fromkeys(a for e in eqns for a in e.inputs if isinstance(a, Var)) if v in used]
+        outputs = [v for v in made if v in after]
+        steps.append(Segment(eqns, inputs, outputs) if native else _Interlude(eqns, inputs, outputs))
+    return steps
+
+
+def compile_program(jaxpr: Jaxpr, backend: Any) -> Program:
+    """The program of a jaxpr; kept in its memo."""
+    key = ("compiled", backend.name)
+    found = jaxpr.memo.get(key)
+    if found is None:
+        fused = fuse(simplify(jaxpr, backend.ops, backend.rules), FUSABLE, is_native)
+        found = jaxpr.memo[key] = Program(fused)
+    return found
