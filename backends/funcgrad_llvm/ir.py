@@ -64,7 +64,7 @@ class Writer:
         self.head: list[str] = []
         self.lines: list[str] = []
         self.declarations: set[str] = set()
-        self.functions: set[tuple[str, np.dtype, int]] = set()
+        self.functions: set[str] = set()
         self.block = "entry"
         self._count = 0
 

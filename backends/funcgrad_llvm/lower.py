@@ -17,7 +17,8 @@ from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
 from funcgrad.core.source import Source
 from funcgrad.core.types import Aval
 
-from . import functions, machine
+from . import machine
+from . import math as functions
 from .group import REDUCTIONS, Group, Layout
 from .ir import Writer, literal, memory_type, register_type
 from .memory import Arena, Buffer, View, contiguous_strides
@@ -91,7 +92,7 @@ class Lowerer:
         self.values: dict[Var, View] = {}
         self.wanted: dict[Var, View] = {}
         self.functions: dict[str, str] = {}
-        self.used: set[tuple[str, np.dtype, int]] = set()
+        self.used: set[str] = set()
         self.declarations: set[str] = set()
         self.symbols: dict[str, int] = {}
         self.faults: list[Fault] = []

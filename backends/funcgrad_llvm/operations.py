@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import functions
+from . import math
 from .ir import Writer, literal, register_type, splat, typed
 
 __all__ = ["NAMES", "Operation", "convert", "elementwise", "is_elementwise"]
@@ -113,10 +113,6 @@ def _extremum(relation: str) -> Emitter:
         return o.select(o.is_nan(x), x, better) if o.is_float else better
 
     return emit
-
-
-def _logistic(o: Operation, x: str) -> str:
-    return _function("logistic")(o, x)
 
 
 def _integer_pow(o: Operation, x: str) -> str:
@@ -234,7 +230,7 @@ def _rounding(name: str) -> Emitter:
 
 
 def _function(name: str) -> Emitter:
-    """A function of :mod:`.functions`; half precision is computed in single precision."""
+    """A function of :mod:`.math`; half precision is computed in single precision."""
 
     def emit(o: Operation, *operands: str) -> str:
         w = o.writer
@@ -243,8 +239,9 @@ def _function(name: str) -> Emitter:
             operands = tuple(w.emit(f"fpext {o.type} {x} to {wide}") for x in operands)
             result = emit(Operation(w, np.dtype(np.float32), o.lanes, o.params), *operands)
             return w.emit(f"fptrunc {wide} {result} to {o.type}")
-        w.functions.add((name, o.dtype, o.lanes))
-        symbol = functions.symbol(name, o.dtype, o.lanes)
+        symbol = math.symbol(name, o.dtype, o.lanes)
+        assert symbol is not None
+        w.functions.add(symbol)
         return w.emit(f"call {o.type} @{symbol}({', '.join(f'{o.type} {x}' for x in operands)})")
 
     return emit
@@ -284,7 +281,7 @@ _TABLE: dict[str, Emitter] = {
     "sqrt": _rounding("sqrt"),
     "sub": _arithmetic("fsub", "sub"),
     "xor": _arithmetic("", "xor", "xor"),
-    **{name: _function(name) for name in functions.NAMES},
+    **{name: _function(name) for name in math.FUNCTIONS if name != "rsqrt"},
 }
 
 

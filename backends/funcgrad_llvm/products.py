@@ -152,15 +152,8 @@ def _product_of_group(lowerer: Lowerer, eqn: Eqn, out: View) -> None:
     b, m, k = len(xb), len(x_free), len(xc)
     sizes = [x.aval.shape[i] for i in (*xb, *x_free, *xc)] + [y.aval.shape[i] for i in y_free]
     space, axes = tuple(sizes), tuple(range(b + m, b + m + k))
-    dims_x, dims_y = [0] * x.aval.ndim, [0] * y.aval.ndim
-    for place, i in enumerate((*xb, *x_free, *xc)):
-        dims_x[i] = place
-    for place, i in enumerate(yb):
-        dims_y[i] = place
-    for place, i in enumerate(yc):
-        dims_y[i] = b + m + place
-    for place, i in enumerate(y_free):
-        dims_y[i] = b + m + k + place
+    views = [lowerer.view(x).transposed((*xb, *x_free, *xc)), lowerer.view(y).transposed((*yb, *yc, *y_free))]
+    n = len(space)
     dtype = out.dtype
     wide = np.dtype(np.float32) if dtype == np.float16 else dtype
     eqns: list[Eqn] = []
@@ -170,9 +163,9 @@ def _product_of_group(lowerer: Lowerer, eqn: Eqn, out: View) -> None:
         eqns.append(Eqn(primitive, x, [result], params))
         return result
 
-    ins = [Var(a.aval) for a in (x, y)]
+    ins = [Var(Aval(v.shape, dtype)) for v in views]
     full = []
-    for v, dims in zip(ins, (dims_x, dims_y)):
+    for v, dims in zip(ins, (range(b + m + k), [*range(b), *range(b + m, n)])):
         u = v if not v.aval.shape else apply(broadcast_in_dim, [v], space, dtype, shape=space, dims=tuple(dims))
         full.append(apply(convert, [u], u.aval.shape, wide, dtype=wide) if wide != dtype else u)
     shape = space if any(v.aval.shape for v in full) else ()
@@ -182,7 +175,7 @@ def _product_of_group(lowerer: Lowerer, eqn: Eqn, out: View) -> None:
         total = apply(reduce_or if dtype.kind == "b" else reduce_sum, [total], kept, wide, axes=axes)
     if wide != dtype:
         total = apply(convert, [total], kept, dtype, dtype=dtype)
-    lowerer.group(Jaxpr(ins, eqns, [total]), space, axes, [lowerer.view(x), lowerer.view(y)], [out])
+    lowerer.group(Jaxpr(ins, eqns, [total]), space, axes, views, [out])
 
 
 # Windows --------------------------------------------------------------------------------------------------------------
@@ -285,7 +278,7 @@ def _by_image(lowerer: Lowerer, columns: View, filters: View, out: View, groups:
     with w.loop(count) as image, w.loop(groups) as group:
         part = lowerer.at(lowerer.at(columns, 0, image), 0, group)
         matrix = part.reshaped((math.prod(inner), area))
-        if matrix is None or matrix.strides[1] != 1:
+        if matrix is None or matrix.strides[1] != 1 or matrix.strides[0] < area:
             buffer = lowerer.temporary(out.dtype, part.shape)
             lowerer.copy(part, buffer)
             matrix = buffer.reshaped((math.prod(inner), area))
