@@ -5,7 +5,8 @@ variance over some axes, or 0 and the mean square. Its derivative in closed form
 
     dy = r (t - mean(t) - y s)        dr = -r^2 s
 
-without mean(t) where nothing is subtracted. float16 is summed in float32.
+without mean(t) where nothing is subtracted. float16 is summed in float32. The result has the shape of ``x``, and the dtype
+to which ``x`` and the parameters promote.
 """
 
 from __future__ import annotations
@@ -44,9 +45,12 @@ def _normalized_jvp(axis: Axis, epsilon: float, centred: bool, primals: Any, tan
     return (y, r), (r * (moved - y * s), -(r * r) * s)
 
 
-def _affine(y: Any, scale: Any, bias: Any) -> Any:
+def _affine(y: Any, x: Any, scale: Any, bias: Any) -> Any:
+    """y scale + bias, in the dtype of ``x`` and the parameters."""
+    given = [p for p in (scale, bias) if p is not None]
     y = y if scale is None else y * scale
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return narrow(y, fnp.result_type(x, *given))
 
 
 @partial(jit, static_argnames=("axis", "epsilon"))
@@ -64,8 +68,7 @@ def standardize(x: Any, axis: Axis = -1, epsilon: float = 1e-5) -> Any:
 def layer_norm(x: Any, scale: Any = None, bias: Any = None, axis: Axis = -1, epsilon: float = 1e-5) -> Any:
     """:func:`standardize` over the features of each sample, then scaled and shifted.
 
-    ``scale``, ``bias``: arrays that broadcast with ``x``, mostly of the shape of the normalized axes. The result has
-    the shape and the dtype of ``x``. (Ba, Kiros and Hinton, arXiv:1607.06450. The course notes print a formula that
+    ``scale``, ``bias``: arrays that broadcast with ``x``, mostly of the shape of the normalized axes. (Ba, Kiros and Hinton, arXiv:1607.06450. The course notes print a formula that
     divides by the variance itself, and has no scale and bias; the standard one, here, divides by its root.)
 
     >>> layer_norm(fnp.array([[1.0, 3.0], [0.0, 8.0]]), epsilon=0.0)
@@ -73,7 +76,7 @@ def layer_norm(x: Any, scale: Any = None, bias: Any = None, axis: Axis = -1, eps
            [-1.,  1.]])
     """
     x = floating("layer_norm", x)
-    return narrow(_affine(_normalized(wide(x), axis, epsilon, True)[0], scale, bias), x.dtype)
+    return _affine(_normalized(wide(x), axis, epsilon, True)[0], x, scale, bias)
 
 
 @partial(jit, static_argnames=("axis", "epsilon"))
@@ -84,7 +87,7 @@ def rms_norm(x: Any, scale: Any = None, axis: Axis = -1, epsilon: float = 1e-6) 
     array([1., 1.])
     """
     x = floating("rms_norm", x)
-    return narrow(_affine(_normalized(wide(x), axis, epsilon, False)[0], scale, None), x.dtype)
+    return _affine(_normalized(wide(x), axis, epsilon, False)[0], x, scale, None)
 
 
 def group_norm(x: Any, groups: int, scale: Any = None, bias: Any = None, epsilon: float = 1e-5) -> Any:
@@ -103,7 +106,7 @@ def group_norm(x: Any, groups: int, scale: Any = None, bias: Any = None, epsilon
     parted = fnp.reshape(wide(x), (*x.shape[:-1], groups, x.shape[-1] // groups))
     axes = (*range(1, x.ndim - 1), x.ndim)
     y = fnp.reshape(_normalized(parted, axes, epsilon, True)[0], x.shape)
-    return narrow(_affine(y, scale, bias), x.dtype)
+    return _affine(y, x, scale, bias)
 
 
 class BatchNormState(NamedTuple):
@@ -148,7 +151,7 @@ def batch_norm(
     v = wide(x)
     if not train:
         y = (v - state.mean) * (1 / fnp.sqrt(state.variance + epsilon))
-        return narrow(_affine(y, scale, bias), x.dtype), state
+        return _affine(y, x, scale, bias), state
     axes = tuple(range(x.ndim - 1))
     count = math.prod(x.shape[:-1])
     if count < 2:
@@ -164,4 +167,4 @@ def batch_norm(
     new = BatchNormState(
         (1 - momentum) * state.mean + momentum * mean, (1 - momentum) * state.variance + momentum * variance
     )
-    return narrow(_affine(y, scale, bias), x.dtype), new
+    return _affine(y, x, scale, bias), new
