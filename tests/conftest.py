@@ -19,7 +19,7 @@ settings.register_profile("funcgrad", deadline=None, derandomize=True, max_examp
 settings.load_profile("funcgrad")
 
 #: Libraries that no test needs, but that some compare with.
-ORACLES = ("scipy", "jax", "optax")
+ORACLES = ("scipy", "jax", "optax", "torch")
 
 
 def pytest_report_header() -> list[str]:

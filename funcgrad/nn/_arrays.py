@@ -16,6 +16,8 @@ __all__ = ["floating", "indices", "narrow", "per_axis", "wide"]
 
 def floating(name: str, x: Any, what: str = "x") -> Any:
     """``x`` as an array of a floating dtype; integers and booleans become float64, as in NumPy's functions."""
+    if type(x) is fnp.ndarray and x.dtype.kind == "f":
+        return x
     if isinstance(x, (list, tuple)):
         x = fnp.asarray(x)
     if not is_array_like(x) or aval_of(x).dtype.kind not in "biuf":

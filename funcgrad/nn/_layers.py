@@ -24,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 _lecun = initializers.lecun_normal()
+_normal = initializers.normal(1.0)
 
 
 def _bias(bias: bool, width: int, dtype: Any) -> Any:
@@ -72,7 +73,7 @@ class Embedding(Module):
         count: int,
         width: int,
         *,
-        weight_init: initializers.Initializer = initializers.normal(1.0),
+        weight_init: initializers.Initializer = _normal,
         dtype: Any = fnp.float32,
     ) -> Embedding:
         return cls(weight_init(key, (count, width), dtype))

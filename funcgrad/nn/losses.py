@@ -16,6 +16,7 @@ from typing import Any
 
 import funcgrad.numpy as fnp
 from funcgrad import tree
+from funcgrad.api.custom import custom_jvp
 from funcgrad.api.staging import jit
 from funcgrad.core.errors import OperandError
 from funcgrad.core.trace import Tracer
@@ -24,7 +25,7 @@ from funcgrad.core.types import aval_of, is_inexact
 from ._arrays import floating, indices, narrow, wide
 from ._ctc import forward_probability
 from ._linear import one_hot
-from ._softmax import log_softmax
+from ._softmax import log_softmax, softmax
 from .activations import relu, sigmoid, softplus
 
 __all__ = [
@@ -75,11 +76,23 @@ def _expected(p: Any, x: Any) -> Any:
 # Classification -------------------------------------------------------------------------------------------------------
 
 
+@partial(custom_jvp, nondiff_argnums=(2,))
+def _of_classes(logits: Any, classes: Any, axis: int) -> Any:
+    place = fnp.expand_dims(classes, axis)
+    return -fnp.squeeze(fnp.take_along_axis(log_softmax(logits, axis), place, axis=axis), axis)
+
+
+@_of_classes.defjvp
+def _of_classes_jvp(axis: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    (logits, classes), (t, _) = primals, tangents
+    gradient = softmax(logits, axis) - one_hot(classes, logits.shape[axis], dtype=logits.dtype, axis=axis)
+    return _of_classes(logits, classes, axis), fnp.sum(gradient * t, axis=axis)
+
+
 @partial(jit, static_argnames="axis")
 def cross_entropy_of_classes(logits: Any, classes: Any, axis: int) -> Any:
-    """-log softmax(logits) at the place of the class."""
-    scores = log_softmax(logits, axis)
-    return -fnp.squeeze(fnp.take_along_axis(scores, fnp.expand_dims(classes, axis), axis=axis), axis)
+    """-log softmax(logits) at the place of the class; the derivative is (softmax(logits) - e_y) t."""
+    return narrow(_of_classes(wide(logits), classes, axis), logits.dtype)
 
 
 @partial(jit, static_argnames="axis")
