@@ -349,6 +349,13 @@ def test_an_id_out_of_range_raises(bad):
         fg.jit(nn.embedding)(ids, np.zeros((5, 2)))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64])
+def test_ids_of_any_integer_type(dtype):
+    table, ids = draw(300, 2), np.array([0, 99], dtype)
+    np.testing.assert_array_equal(nn.embedding(ids, table), table[[0, 99]])
+    np.testing.assert_array_equal(fg.jit(nn.embedding)(ids, table), table[[0, 99]])
+
+
 def test_embedding_messages():
     with pytest.raises(OperandTypeError, match="ids must be integers from 0 to 4, not float64"):
         nn.embedding(np.zeros(2), np.zeros((5, 2)))
@@ -361,9 +368,11 @@ def test_one_hot():
     np.testing.assert_array_equal(nn.one_hot(x, 4), np.eye(4)[x])
     np.testing.assert_array_equal(nn.one_hot(x, 4, axis=1), np.moveaxis(np.eye(4)[x], -1, 1))
     np.testing.assert_array_equal(nn.one_hot(np.array([-1, 4]), 4), np.zeros((2, 4)))
-    assert nn.one_hot(np.uint8([1]), 300, dtype=np.float32).dtype == np.float32
+    for dtype in (np.int8, np.uint8, np.uint64):  # some too small for the number of classes
+        np.testing.assert_array_equal(nn.one_hot(dtype([1]), 300, dtype=np.float32), np.eye(300, dtype=np.float32)[[1]])
+        np.testing.assert_array_equal(fg.jit(lambda i: nn.one_hot(i, 300))(dtype([1])), np.eye(300)[[1]])
     np.testing.assert_array_equal(fg.vmap(lambda i: nn.one_hot(i, 4))(x), np.eye(4)[x])
-    with pytest.raises(OperandError, match="x must be integers, not float64"):
+    with pytest.raises(OperandTypeError, match="x must be integers, not float64"):
         nn.one_hot(np.zeros(2), 3)
 
 
@@ -710,6 +719,21 @@ def test_attention_in_halves_is_computed_in_singles():
     y = nn.dot_product_attention(q, q, q)
     assert y.dtype == np.float16
     np.testing.assert_allclose(y, nn.dot_product_attention(*[q.astype(np.float64)] * 3), rtol=2e-3)
+
+
+def test_dropout_in_attention():
+    q = draw(6, 2, 4)
+    y = nn.dot_product_attention(q, q, q, dropout_rate=0.5, dropout_key=fg.random.key(0))
+    assert (y != nn.dot_product_attention(q, q, q)).any()
+    # Weights of zero or twice: over many keys the mean is the result without.
+    many = fg.vmap(lambda k: nn.dot_product_attention(q, q, q, dropout_rate=0.5, dropout_key=k))
+    means = many(fg.random.split(fg.random.key(1), 2000)).mean(0)
+    np.testing.assert_allclose(means, nn.dot_product_attention(q, q, q), atol=0.15)
+    check_grads(
+        lambda q: nn.dot_product_attention(q, q, q, dropout_rate=0.5, dropout_key=fg.random.key(0)), (q,), order=2
+    )
+    with pytest.raises(OperandError, match="in training it needs a key"):
+        nn.dot_product_attention(q, q, q, dropout_rate=0.5)
 
 
 def test_attention_messages():

@@ -50,7 +50,8 @@ def indices(name: str, what: str, x: Any, count: int, *, where: Any = None) -> A
     if where is not None:
         x = fnp.where(where, x, 0)
     if isinstance(x, Tracer):
-        return x if x.dtype.kind == "u" else fnp.where(x < 0, fnp.asarray(count, dtype=x.dtype), x)
+        x = fnp.astype(x, fnp.int64)
+        return fnp.where(x < 0, count, x)
     wrong = (x < 0) | (x >= count)
     if fnp.any(wrong):
         place = tuple(int(i) for i in fnp.argwhere(wrong)[0])

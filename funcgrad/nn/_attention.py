@@ -11,12 +11,13 @@ from funcgrad.api.staging import jit
 from funcgrad.core.errors import OperandError, OperandTypeError
 
 from ._arrays import floating, narrow, wide
+from ._dropout import dropout
 from ._softmax import softmax
 
 __all__ = ["dot_product_attention"]
 
 
-@partial(jit, static_argnames=("scale", "is_causal"))
+@partial(jit, static_argnames=("scale", "is_causal", "dropout_rate"))
 def dot_product_attention(
     query: Any,
     key: Any,
@@ -26,6 +27,8 @@ def dot_product_attention(
     *,
     scale: float | None = None,
     is_causal: bool = False,
+    dropout_rate: float = 0.0,
+    dropout_key: Any = None,
 ) -> Any:
     """softmax(scale Q K^T + bias) V, for each head.
 
@@ -33,7 +36,8 @@ def dot_product_attention(
     keys, N heads of width H; K divides N, and each head of keys serves N / K heads of queries. ``bias`` (real) and
     ``mask`` (boolean: where a query may look) broadcast to (..., N, T, S); ``is_causal`` lets query t look at keys up to t
     only. ``scale`` is 1 / sqrt(H) by default. The result is (..., T, N, V), of the dtype of ``query``; a query that may
-    look nowhere gets zeros. float16 is computed in float32.
+    look nowhere gets zeros. float16 is computed in float32. With a ``dropout_rate``, weights are dropped as by
+    :func:`nn.dropout` with the key ``dropout_key``.
 
     (Vaswani et al., arXiv:1706.03762, equation 1; Ainslie et al., arXiv:2305.13245 for K < N.) Raises OperandError,
     quoting the shapes, where they do not fit.
@@ -65,6 +69,7 @@ def dot_product_attention(
     if bias is not None:
         scores = scores + wide(floating(name, bias, "bias"))
     weights = softmax(scores, where=_allowed(name, mask, is_causal, *scores.shape[-2:]))
+    weights = dropout(dropout_key, weights, dropout_rate)
     return narrow(fnp.swapaxes(weights @ v, -3, -2), dtype)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import funcgrad.numpy as fnp
-from funcgrad.core.errors import OperandError
+from funcgrad.core.errors import OperandError, OperandTypeError
 
 from ._arrays import floating, indices
 
@@ -64,6 +64,6 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = fnp.float64, axis: int = -
     """
     x = fnp.asarray(x)
     if x.dtype.kind not in "iu":
-        raise OperandError(f"nn.one_hot: x must be integers, not {x.dtype.name}")
-    same = fnp.expand_dims(x, -1) == fnp.arange(num_classes, dtype=x.dtype)
+        raise OperandTypeError(f"nn.one_hot: x must be integers, not {x.dtype.name}")
+    same = fnp.expand_dims(x, -1) == fnp.arange(num_classes)
     return fnp.moveaxis(fnp.astype(same, dtype), -1, axis)

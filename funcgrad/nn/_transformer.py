@@ -37,6 +37,7 @@ class MultiHeadAttention(Module):
     to_out: Linear
     heads: int = static()
     causal: bool = static(default=False)
+    dropout: float = static(default=0.0)
 
     @classmethod
     def init(
@@ -46,14 +47,15 @@ class MultiHeadAttention(Module):
         heads: int,
         *,
         causal: bool = False,
+        dropout: float = 0.0,
         bias: bool = True,
         dtype: Any = fnp.float32,
     ) -> MultiHeadAttention:
-        """Raises OperandError unless ``heads`` divides ``width``."""
+        """``dropout``: the rate at which weights are dropped in training. Raises OperandError unless ``heads`` divides ``width``."""
         if heads < 1 or width % heads:
             raise OperandError(f"nn.MultiHeadAttention: {heads} heads do not divide the width {width}")
         maps = (Linear.init(k, width, width, bias=bias, dtype=dtype) for k in keys_for(key, 4, True))
-        return cls(*maps, heads=heads, causal=causal)
+        return cls(*maps, heads=heads, causal=causal, dropout=dropout)
 
     def apply(
         self, x: Any, state: Any, *, train: bool, key: Any, context: Any = None, mask: Any = None
@@ -63,13 +65,17 @@ class MultiHeadAttention(Module):
             fnp.reshape(y, (*y.shape[:-1], self.heads, y.shape[-1] // self.heads))
             for y in (self.to_query(x), self.to_key(context), self.to_value(context))
         )
-        y = dot_product_attention(q, k, v, mask=mask, is_causal=self.causal)
+        y = dot_product_attention(
+            q, k, v, mask=mask, is_causal=self.causal,
+            dropout_rate=self.dropout if train else 0.0, dropout_key=key if train else None,
+        )  # fmt: skip
         return self.to_out(fnp.reshape(y, (*y.shape[:-2], -1))), state
 
 
 @module
 class TransformerBlock(Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)), each with dropout before it is added (pre-norm).
+    """x + attention(norm(x)), then x + mlp(norm(x)) (pre-norm), with dropout of the weights of attention and of what is
+    added.
 
     (Vaswani et al., arXiv:1706.03762; the norms as in Xiong et al., arXiv:2002.04745.) ``mask`` as of the attention.
     """
@@ -97,7 +103,7 @@ class TransformerBlock(Module):
         attention, first, second = keys_for(key, 3, True)
         return cls(
             LayerNorm.init(width, dtype=dtype),
-            MultiHeadAttention.init(attention, width, heads, causal=causal, dtype=dtype),
+            MultiHeadAttention.init(attention, width, heads, causal=causal, dropout=dropout, dtype=dtype),
             LayerNorm.init(width, dtype=dtype),
             Sequential(
                 Linear.init(first, width, inner, dtype=dtype), gelu, Linear.init(second, inner, width, dtype=dtype)
@@ -106,8 +112,8 @@ class TransformerBlock(Module):
         )
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any, mask: Any = None) -> tuple[Any, Any]:
-        first, second = keys_for(key, 2, train)
-        y = self.attention(self.attention_norm(x), mask=mask)
+        weights, first, second = keys_for(key, 3, train)
+        y = self.attention(self.attention_norm(x), train=train, key=weights, mask=mask)
         x = x + self.dropout(y, train=train, key=first)
         y = self.mlp(self.mlp_norm(x))
         return x + self.dropout(y, train=train, key=second), state
