@@ -69,6 +69,8 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any =
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """As :func:`numpy.ediff1d`."""
     x = ravel(asarray(ary))
+    if x.dtype == np.bool_:
+        raise OperandTypeError("ediff1d: booleans have no differences; write fnp.diff, or convert them to integers")
     parts = [_diff(x)]
     for place, end in ((0, to_begin), (len(parts) + 1, to_end)):
         if end is not None:
@@ -182,7 +184,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
         if x.ndim == 1:
             width = reshape_to(width, tuple(width.shape[0] if i == axis else 1 for i in range(y.ndim)))
     n = y.shape[axis]
-    both = add(slice_along(y, axis, 1, n), slice_along(y, axis, 0, n - 1))
+    both = add(slice_along(y, axis, min(n, 1), n), slice_along(y, axis, 0, max(n - 1, 0)))
     return _sum(divide(multiply(width, both), 2.0), axis=axis)
 
 

@@ -16,7 +16,7 @@ from .. import primitives as p
 from ..core.backend import _default
 from ..core.errors import OperandError
 from ..core.trace import Tracer
-from ..core.types import aval_of, promote, shape_of
+from ..core.types import aval_of, is_inexact, promote, shape_of
 from . import _promote
 from ._promote import (
     INDEX,
@@ -204,10 +204,10 @@ def linspace(
     count = num.__index__()
     if count < 0:
         raise ValueError(f"Number of samples, {count}, must be non-negative.")
-    start, stop = multiply(operand("linspace", start), 1.0), multiply(operand("linspace", stop), 1.0)
-    common = np.result_type(
-        promote(aval_of(start), aval_of(stop)), np.float64 if _is_python(start, stop) else np.float16
-    )
+    start, stop = operand("linspace", start), operand("linspace", stop)
+    common = promote(aval_of(start), aval_of(stop))
+    common = common if is_inexact(common) else np.dtype(np.float64)
+    start, stop = convert_to(start, common, strong=True), convert_to(stop, common, strong=True)
     parts = count - 1 if endpoint else count
     delta = subtract(stop, start)
     rank = len(shape_of(delta))
@@ -225,10 +225,6 @@ def linspace(
     result = convert_to(result, wanted)
     result = p.structure.move_axis(result, 0, normalize_axis(axis, rank + 1))
     return (result, step) if retstep else result
-
-
-def _is_python(*values: Any) -> bool:
-    return all(aval_of(x).weak for x in values)
 
 
 def _real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

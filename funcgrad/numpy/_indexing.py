@@ -94,6 +94,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
     a = asarray(a)
     if axis is None:
         a, axis = prim.reshape(a, shape=(prod(a.shape),)) if a.ndim != 1 else a, 0
+    elif not a.ndim:
+        # NumPy takes a scalar for a vector of one element.
+        a = prim.reshape(a, shape=(1,))
     axis = normalize_axis(axis, a.ndim)
     index, _ = resolve(_integers("take", indices), a.shape[axis], axis, mode, negative=False)
     result = prim.gather(a, index, axes=(axis,))
@@ -180,6 +183,9 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     dtype = np.result_type(*map(dtype_of, rows))
     shape = broadcast_shapes("choose", a.shape, *(r.shape for r in rows))
     rows = [prim.reshape(broadcast(convert_to(r, dtype), shape), shape=(1, *shape)) for r in rows]
+    if mode == "raise":
+        # There is no counting from the end among choices.
+        a = prim.select(prim.lt(a, a.dtype.type(0)), a.dtype.type(len(rows)), a)
     index, _ = resolve(a, len(rows), 0, mode, negative=False)
     grid = [prim.iota(shape=shape, dtype=INDEX, axis=i) for i in range(len(shape))]
     stacked = prim.concatenate(*rows, axis=0)

@@ -288,8 +288,8 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
     if total_repeat_length is None and all_plain((a, repeats)) and eager_allowed():
         return np.repeat(a, repeats, axis)
     a = asarray(a)
-    if axis is None:
-        a, axis = ravel(a), 0
+    if axis is None or not a.ndim:
+        a, axis = ravel(a), 0 if axis is None else axis
     axis = normalize_axis(axis, a.ndim)
     n = a.shape[axis]
     if total_repeat_length is None and isinstance(repeats, Tracer):
@@ -362,7 +362,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     axis = normalize_axis(axis, arr.ndim)
     n, rank = arr.shape[axis], arr.ndim
     obj = _static("insert", obj)
-    values = convert_to(asarray(values), np.dtype(arr.dtype))
+    values = asarray(values)
     if values.ndim < rank:
         values = reshape_to(values, (1,) * (rank - values.ndim) + values.shape)
     index = np.arange(*obj.indices(n)) if isinstance(obj, slice) else np.asarray(obj)
@@ -379,4 +379,9 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     values = values if values.shape == full else expand_to(values, full)
     # NumPy says where the old elements and the new ones go.
     places = np.insert(np.arange(n), where, n + np.arange(count))
+    if values.dtype.kind == "c" and arr.dtype.kind not in "bc":
+        raise OperandTypeError(
+            f"insert: complex values do not fit into an array of dtype {arr.dtype}; write values.real"
+        )
+    values = convert_to(values, np.dtype(arr.dtype))
     return take(join("insert", [arr, values], axis), places, axis)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import primitives as p
-from ..core.types import aval_of, is_inexact
+from ..core.types import aval_of, is_inexact, shape_of
 from ._promote import NO_VALUE, convert_to, eager, refuse_out
 from ._reductions import (
     Axis,
@@ -24,6 +24,7 @@ from ._reductions import (
     mean,
     min,
     prod,
+    reduced_axes,
     root,
     sum,
     var,
@@ -135,6 +136,7 @@ def nanmean(
 ) -> Any:
     refuse_out("nanmean", out)
     x, mask = _without_nan("nanmean", a, 0)
+    axis = axis if mask is True else reduced_axes(axis, len(shape_of(x)))
     return mean(x, axis, dtype, None, keepdims, where=_both(mask, where))
 
 
@@ -154,6 +156,7 @@ def nanvar(
     """As :func:`numpy.nanvar`: NaN where there are not more numbers than ``ddof``."""
     refuse_out("nanvar", out)
     x, mask = _without_nan("nanvar", a, 0)
+    axis = axis if mask is True else reduced_axes(axis, len(shape_of(x)))
     counted = _both(mask, where)
     ddof = degrees_taken(ddof, correction)
     result = var(x, axis, dtype, None, ddof, keepdims, where=counted, mean=mean)

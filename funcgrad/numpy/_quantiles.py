@@ -118,6 +118,8 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, method: str, keepdims: bool
     if dtype.kind in "cb":
         raise OperandTypeError(f"{name}: a must be an array of real numbers, not of {dtype}")
     n = shape_of(x)[-1]
+    if not n:
+        raise IndexError(f"{name}: there is no element along the axes {axes} of an array of shape {shape}")
     wanted = _interpolated(dtype, q)
     ordered = p.sort(x, axis=len(shape_of(x)) - 1)
     q = convert_to(q, _FLOAT64)
@@ -176,7 +178,7 @@ def nanmedian(a: Any, axis: Axis = None, out: Any = None, overwrite_input: bool 
     a = array_of("nanmedian", a)
     if not is_inexact(aval_of(a).dtype):
         return median(a, axis, keepdims=keepdims)
-    return _nan_quantile("nanmedian", a, 0.5, axis, keepdims)
+    return _nan_quantile("nanmedian", a, 0.5, axis, keepdims, median=True)
 
 
 @eager(np.nanquantile)
@@ -194,7 +196,7 @@ def nanquantile(
     """As :func:`numpy.nanquantile`, with the method linear."""
     refuse_out("nanquantile", out)
     a = array_of("nanquantile", a)
-    if not is_inexact(aval_of(a).dtype):
+    if not is_inexact(aval_of(a).dtype) and aval_of(a).size:
         return quantile(a, q, axis, None, overwrite_input, method, keepdims, weights=weights)
     if method != "linear" or weights is not None:
         raise ValueError("nanquantile of traced values knows the method 'linear' only, and no weights")
@@ -219,10 +221,18 @@ def nanpercentile(
     return nanquantile(a, _probability(q, 100, a), axis, None, overwrite_input, method, keepdims, weights=weights)
 
 
-def _nan_quantile(name: str, a: Any, q: Any, axis: Axis, keepdims: bool) -> Any:
-    """The linear quantile of the numbers of each slice, which stand in front of its NaNs once it is sorted."""
+def _nan_quantile(name: str, a: Any, q: Any, axis: Axis, keepdims: bool, median: bool = False) -> Any:
+    """The linear quantile of the numbers of each slice, which stand in front of its NaNs once it is sorted.
+
+    ``median``: it is the mean of the two in the middle, which may be infinite.
+    """
     x, shape, axes = _last(a, axis)
     last = len(shape_of(x)) - 1
+    if not shape_of(x)[-1]:
+        dtype = _interpolated(aval_of(x).dtype, q)
+        return keep_axes(
+            full((*shape_of(q), *shape_of(x)[:-1]), math.nan, dtype), shape, axes, keepdims and not shape_of(q)
+        )
     ordered = p.sort(x, axis=last)
     count = p.reduce_sum(convert_to(p.eq(x, x), _FLOAT64), axes=(last,))
     wanted = _interpolated(aval_of(x).dtype, q)
@@ -240,6 +250,9 @@ def _nan_quantile(name: str, a: Any, q: Any, axis: Axis, keepdims: bool) -> Any:
         convert_to(p.gather(ordered, *grid, p.convert(i, dtype=INDEX), axes=tuple(range(last + 1))), wanted)
         for i in (below, above)
     )
-    y = p.add(low, p.mul(p.sub(high, low), weight))
+    if median:
+        y = p.select(p.gt(weight, 0), p.add(p.mul(low, 0.5), p.mul(high, 0.5)), low)
+    else:
+        y = p.add(low, p.mul(p.sub(high, low), weight))
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     return p.reshape(y, shape=(*q_shape, *kept)) if keepdims else y

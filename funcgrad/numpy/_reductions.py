@@ -63,7 +63,7 @@ def array_of(name: str, a: Any) -> Any:
     return asarray(operand(name, a, "the array"))
 
 
-def _reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes of a ufunc's reduction, which takes 0 and -1 for an array without axes."""
     return () if ndim == 0 and isinstance(axis, int) and axis in (0, -1) else axis_tuple(axis, ndim)
 
@@ -102,7 +102,7 @@ def _reduce(name: str, primitive: Callable[..., Any], combine: Callable[..., Any
         x = array_of(name, a)
         x = convert_to(x, sum_dtype(aval_of(x).dtype) if dtype is None else np.dtype(dtype))
         x = _mask(name, x, where, neutral)
-        axes = _reduced_axes(axis, len(shape_of(x)))
+        axes = reduced_axes(axis, len(shape_of(x)))
         if aval_of(x).dtype == _BOOL:
             # Only an explicit dtype=bool comes here: the sum of booleans is "or", their product "and".
             y = (p.reduce_or if neutral == 0 else p.reduce_and)(x, axes=axes)
@@ -147,7 +147,7 @@ def _extremum(
                 raise ValueError(f"{name}imum has no identity, so to use a where mask one has to specify 'initial'")
             x = _mask(name, x, where, _lowest(dtype, highest))
         shape = shape_of(x)
-        axes = _reduced_axes(axis, len(shape))
+        axes = reduced_axes(axis, len(shape))
         if builtins.any(shape[i] == 0 for i in axes):
             if not given:
                 raise OperandError(f"{name}: zero-size array to reduction operation {name}imum which has no identity")
@@ -175,7 +175,7 @@ def _logical(name: str, primitive: Callable[..., Any], neutral: bool) -> Callabl
     def function(a: Any, axis: Axis = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
         refuse_out(name, out)
         x = _mask(name, convert_to(array_of(name, a), _BOOL), where, neutral)
-        axes = _reduced_axes(axis, len(shape_of(x)))
+        axes = reduced_axes(axis, len(shape_of(x)))
         return keep_axes(primitive(x, axes=axes) if axes else p.copy(x), shape_of(x), axes, keepdims)
 
     function.__name__ = function.__qualname__ = name
@@ -334,6 +334,8 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
                 f"average: weights of shape {shape_of(weights)} fit neither the array, {shape}, nor its axes {axes}"
             )
         weights = p.broadcast_in_dim(weights, shape=shape, dims=axes)
+    if 0 in (shape[i] for i in axes) and 0 not in (n for i, n in enumerate(shape) if i not in axes):
+        raise ZeroDivisionError("average: there are no weights, whose sum it would divide by")
     dtype = np.result_type(aval_of(x).dtype, aval_of(weights).dtype, *([] if is_inexact(aval_of(x).dtype) else ["f8"]))
     scale = sum(weights, axes, dtype=dtype, keepdims=keepdims)
     result = divide(sum(multiply(convert_to(x, dtype), convert_to(weights, dtype)), axes, keepdims=keepdims), scale)
@@ -350,6 +352,8 @@ def _place(name: str, primitive: Callable[..., Any]) -> Callable[..., Any]:
         refuse_out(name, out)
         x = array_of(name, a)
         shape = shape_of(x)
+        if not shape and axis in (0, -1):
+            axis = None
         axes = tuple(range(len(shape))) if axis is None else (normalize_axis(axis, len(shape)),)
         if axis is None:
             x = p.reshape(x, shape=(math.prod(shape),))

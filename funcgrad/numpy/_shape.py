@@ -128,7 +128,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     a = asarray(a)
     if axis is None:
         return reshape_to(a, tuple(n for n in a.shape if n != 1))
-    axes = axis_tuple(axis, a.ndim)
+    axes = () if not a.ndim and axis in (0, -1) else axis_tuple(axis, a.ndim)
     if any(a.shape[i] != 1 for i in axes):
         raise OperandError(f"cannot select an axis to squeeze out which has size not equal to one: {axis} of {a.shape}")
     return reshape_to(a, tuple(n for i, n in enumerate(a.shape) if i not in axes))
@@ -334,6 +334,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     if axis is None:
         return reshape_to(roll(ravel(a), shift, 0), a.shape)
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    if not axes:
+        return a
     shifts = shift if isinstance(shift, (tuple, list)) else (shift,)
     if isinstance(shift, (Tracer, np.ndarray)) and len(shift.shape) == 1:
         shifts = [getitem(shift, i) for i in range(shift.shape[0])]

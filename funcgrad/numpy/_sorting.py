@@ -52,6 +52,8 @@ def _sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *,
 
 @eager(np.argsort)
 def _argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
+    if axis in (0, -1) and not np.shape(a):
+        axis = None
     a, axis = _prepared("argsort", a, axis, order)
     return prim.argsort(a, axis=axis)
 
@@ -106,20 +108,22 @@ def _from_the_largest(a: Any, axis: int) -> Any:
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
     """As :func:`numpy.partition`, with both parts sorted as well, so that the result does not depend on how it runs."""
     a, along = _prepared("partition", a, axis, order)
-    _check_kth(kth, a.shape[along])
+    _check_kth(kth, a, along)
     return sort(a, along)
 
 
 def argpartition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
     """As :func:`numpy.argpartition`, with both parts sorted as well: the result does not depend on how it runs."""
     a, along = _prepared("argpartition", a, axis, order)
-    _check_kth(kth, a.shape[along])
+    _check_kth(kth, a, along)
     return argsort(a, along, stable=True)
 
 
-def _check_kth(kth: Any, n: int) -> None:
+def _check_kth(kth: Any, a: Any, axis: int) -> None:
+    n = a.shape[axis]
     for k in np.atleast_1d(kth).tolist():
-        if not -n <= k < n:
+        # Of an empty array NumPy asks for nothing.
+        if a.size and not -n <= k < n:
             raise ValueError(f"kth(={k}) out of bounds ({n})")
 
 
@@ -127,8 +131,10 @@ def _check_kth(kth: Any, n: int) -> None:
 def sort_complex(a: Any) -> Any:
     """As :func:`numpy.sort_complex`."""
     a = asarray(a)
-    small = a.dtype.kind in "biu" and a.dtype.itemsize <= 2
-    return sort(convert_to(a, np.dtype(np.complex64) if small else np.result_type(a.dtype, np.complex64)))
+    dtype = np.dtype(a.dtype)
+    if dtype.kind != "c":
+        dtype = np.dtype(np.complex64 if dtype.kind in "iu" and dtype.itemsize <= 2 else np.complex128)
+    return sort(convert_to(a, dtype))
 
 
 @eager(np.lexsort)

@@ -18,6 +18,7 @@ from ._promote import broadcast, convert_to, full
 from ._ufunc import OUTCOME
 
 __all__ = [
+    "logarithm",
     "compare",
     "conjugate_rule",
     "copysign_rule",
@@ -165,6 +166,15 @@ def power_rule(x: Any, y: Any) -> Any:
 def _integer_or_none(y: float) -> int | None:
     """The integer that ``y`` is, or None."""
     return int(y) if math.isfinite(y) and y == int(y) else None
+
+
+def logarithm(x: Any, of_base: float) -> Any:
+    """The logarithm to the base whose natural one is ``of_base``."""
+    y = p.log(x)
+    if kind(x) != "c":
+        return p.div(y, of_base)
+    # Part by part: an infinite real part would make NaN of the imaginary one.
+    return p.complex_(p.div(p.real(y), of_base), p.div(p.imag(y), of_base))
 
 
 def logaddexp_rule(exponential: Callable[..., Any], unit: float) -> Callable[..., Any]:

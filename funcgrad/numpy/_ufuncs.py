@@ -33,6 +33,7 @@ from ._ufunc_rules import (
     kind,
     ldexp_rule,
     logaddexp_rule,
+    logarithm,
     magnitude,
     modf_rule,
     negative_sign_rule,
@@ -95,8 +96,8 @@ exp = Ufunc("exp", p.exp)
 exp2 = Ufunc("exp2", p.exp2)
 expm1 = Ufunc("expm1", p.expm1)
 log = Ufunc("log", p.log)
-log2 = Ufunc("log2", lambda x: p.div(p.log(x), _LN2), note=_QUOTIENT)
-log10 = Ufunc("log10", lambda x: p.div(p.log(x), math.log(10.0)), note=_QUOTIENT)
+log2 = Ufunc("log2", lambda x: logarithm(x, _LN2), note=_QUOTIENT)
+log10 = Ufunc("log10", lambda x: logarithm(x, math.log(10.0)), note=_QUOTIENT)
 log1p = Ufunc("log1p", p.log1p)
 logaddexp = Ufunc("logaddexp", typed(logaddexp_rule(p.exp, 1.0)))
 logaddexp2 = Ufunc("logaddexp2", typed(logaddexp_rule(p.exp2, _LN2)))

@@ -156,9 +156,7 @@ def tail_quantile(u: Any, z: Any, w: Any) -> Any:
     """
     all_of_it = _log_ratio(z, w - z)
     # Both are log(u + (1 - u) exp(all_of_it)): the first for a small sum, the second for one near 1.
-    target = fnp.where(
-        u < 0.5, fnp.log(u + (1 - u) * fnp.exp(all_of_it)), fnp.log1p((1 - u) * fnp.expm1(all_of_it))
-    )
+    target = fnp.where(u < 0.5, fnp.log(u + (1 - u) * fnp.exp(all_of_it)), fnp.log1p((1 - u) * fnp.expm1(all_of_it)))
     step = -2 * target / (z + fnp.sqrt(z * z - 2 * target))
     for _ in range(_NEWTON_STEPS):
         slope = -math.sqrt(2 / math.pi) / erfcx((z + step) * math.sqrt(0.5))
@@ -170,7 +168,9 @@ def tail_quantile(u: Any, z: Any, w: Any) -> Any:
 tail_quantile.defjvps(
     None,
     lambda t, x, u, z, w: t * u * fnp.exp(0.5 * (x - z) * (x + z)),
-    lambda t, x, u, z, w: t * fnp.where(w < np.inf, (1 - u) * fnp.exp(-0.5 * fnp.where(w < np.inf, (w - x) * (w + x), 0)), 0),
+    lambda t, x, u, z, w: (
+        t * fnp.where(w < np.inf, (1 - u) * fnp.exp(-0.5 * fnp.where(w < np.inf, (w - x) * (w + x), 0)), 0)
+    ),
 )
 
 
