@@ -3,7 +3,8 @@
 An optimizer holds nothing: ``init(params)`` makes the state, ``update(grads, state, params)`` gives the updates and the
 next state, ``apply_updates(params, updates)`` takes the step. All three are ordinary functions of pytrees: ``jit``
 them, ``vmap`` them over learning rates, differentiate through them. Larger optimizers are chains of small
-transformations.
+transformations. The gradient of a complex parameter is given as the direction of steepest ascent, the conjugate of what
+``grad`` returns.
 
 >>> import numpy as np
 >>> params = {"w": np.array([1.0, -2.0])}

@@ -6,6 +6,7 @@ import numpy as np
 
 import funcgrad.numpy as fnp
 from funcgrad import tree
+from funcgrad.core.errors import OperandError
 
 from .base import (
     GradientTransformation,
@@ -78,25 +79,22 @@ def scale_by_factored_rms(
            [1., 1., 1.]])
     """
 
-    def axes(x: Any) -> tuple[int, int] | None:
+    def axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
         """The axes of the next longest and the longest extent, if the leaf is worth factoring."""
-        shape = fnp.shape(x)
         if not factored or len(shape) < 2:
             return None
         *_, second, longest = np.argsort(shape)
         return (int(second), int(longest)) if shape[second] >= min_dim_size_to_factor else None
 
+    def moment_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        where = axes(shape)
+        return [shape] if where is None else [shape[:i] + shape[i + 1 :] for i in reversed(where)]
+
     def init(params: Any) -> ScaleByFactoredRmsState:
         def zeros(p: Any) -> Any:
             p = fnp.real(fnp.asarray(p))
-            dtype, where = fnp.promote_types(p.dtype, fnp.float32), axes(p)
-            if where is None:
-                return FullMoment(fnp.zeros(p.shape, dtype=dtype))
-            second, longest = where
-            return FactoredMoment(
-                fnp.zeros(p.shape[:longest] + p.shape[longest + 1 :], dtype=dtype),
-                fnp.zeros(p.shape[:second] + p.shape[second + 1 :], dtype=dtype),
-            )
+            parts = [fnp.zeros(s, dtype=fnp.promote_types(p.dtype, fnp.float32)) for s in moment_shapes(p.shape)]
+            return FullMoment(*parts) if len(parts) == 1 else FactoredMoment(*parts)
 
         return ScaleByFactoredRmsState(no_updates_yet(), tree.map(zeros, params), hyperparameter(decay_rate))
 
@@ -106,8 +104,15 @@ def scale_by_factored_rms(
         moments, expected = tree.flatten(state.moments, is_leaf=lambda x: isinstance(x, is_moment))
         if structure != expected:
             check_like(grads, expected.unflatten([0.0] * len(moments)))
+        for i, (g, moment) in enumerate(zip(leaves, moments)):
+            if [part.shape for part in moment] != moment_shapes(fnp.shape(g)):
+                path = tree.keystr(tree.leaves_with_path(grads)[i][0]) or "the top"
+                raise OperandError(
+                    f"update: the gradients have the shape {fnp.shape(g)} at {path}, where what the optimizer was "
+                    f"initialised with has moments of {', '.join(str(part.shape) for part in moment)}"
+                )
         decay = 1 - fnp.asarray(state.count + 1 - step_offset, dtype=fnp.float64) ** -state.decay_rate
-        results = [_divide(g, moment, axes(g), decay, epsilon) for g, moment in zip(leaves, moments)]
+        results = [_divide(g, moment, axes(fnp.shape(g)), decay, epsilon) for g, moment in zip(leaves, moments)]
         updates = structure.unflatten([u for u, _ in results])
         return updates, state._replace(count=state.count + 1, moments=structure.unflatten([m for _, m in results]))
 

@@ -4,6 +4,9 @@ A gradient transformation turns gradients into updates and carries a state: ``in
 ``update(grads, state, params) -> (updates, state)``. What ``update`` returns has the structure, shapes and dtypes of
 its gradients; the step is ``params + updates``, so a descent direction carries its minus sign.
 
+The gradient of a complex parameter is the direction of steepest ascent, for its negative must descend: the conjugate of
+what ``grad`` gives, as for Optax with JAX's ``grad``.
+
 A state is a pytree of arrays, a ``NamedTuple`` that names what it holds: step counts, moments and hyper-parameters
 alike. Because a learning rate is an array of the state and not a constant of the program, changing it never recompiles.
 
@@ -28,6 +31,7 @@ __all__ = [
     "check_like",
     "hyperparameter",
     "identity",
+    "inner_product",
     "leafwise",
     "no_updates_yet",
     "norm",
@@ -243,6 +247,11 @@ def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
     return y, tangents[0] * fnp.where(y > 0, 0.5 / y, fnp.zeros_like(y))
 
 
+def inner_product(x: Any, y: Any) -> Any:
+    """``Re <x, y>``, as one dot product without a temporary array; complex numbers are pairs of real ones here."""
+    return fnp.real(fnp.vdot(x, y))
+
+
 def norm(x: Any) -> Any:
     """The Euclidean norm of one leaf, whatever its rank; its derivative at zero is zero."""
-    return root(fnp.sum(abs_square(x)))
+    return root(inner_product(x, x))

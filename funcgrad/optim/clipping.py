@@ -7,7 +7,17 @@ import funcgrad.numpy as fnp
 from funcgrad import tree
 from funcgrad.core.errors import OperandTypeError
 
-from .base import GradientTransformation, abs_square, hyperparameter, leafwise, norm, required, root, scalar_for
+from .base import (
+    GradientTransformation,
+    abs_square,
+    hyperparameter,
+    inner_product,
+    leafwise,
+    norm,
+    required,
+    root,
+    scalar_for,
+)
 
 __all__ = [
     "ClipState",
@@ -137,7 +147,7 @@ def global_norm(updates: Any) -> Any:
     >>> float(global_norm({"a": np.array([3.0]), "b": np.array([[4.0]])}))
     5.0
     """
-    squares = [fnp.sum(abs_square(_wide(g))) for g in tree.leaves(updates)]
+    squares = [inner_product(g, g) for g in map(_wide, tree.leaves(updates))]
     return root(sum(squares[1:], start=squares[0])) if squares else fnp.zeros(())
 
 

@@ -44,11 +44,12 @@ def scale_by_trust_ratio(
         def step(u: Any, p: Any) -> Any:
             wide = fnp.promote_types(fnp.asarray(u).dtype, fnp.float32)
             of_u, of_p = (norm(fnp.asarray(x, dtype=wide)) for x in (u, p))
-            of_u, of_p = (fnp.maximum(x, scalar_for(x, min_norm)) for x in (of_u, of_p))
+            if min_norm:
+                of_u, of_p = (fnp.maximum(x, scalar_for(x, min_norm)) for x in (of_u, of_p))
             neither_is_zero = (of_u > 0) & (of_p > 0)
-            divisor = fnp.where(neither_is_zero, of_u + scalar_for(of_u, eps), scalar_for(of_u, 1.0))
+            divisor = fnp.where(neither_is_zero, of_u + scalar_for(of_u, eps) if eps else of_u, fnp.ones_like(of_u))
             ratio = scalar_for(of_p, state.trust_coefficient) * of_p / divisor
-            ratio = fnp.where(neither_is_zero, ratio, scalar_for(ratio, 1.0))
+            ratio = fnp.where(neither_is_zero, ratio, fnp.ones_like(ratio))
             return fnp.asarray(u * scalar_for(u, ratio), dtype=fnp.asarray(u).dtype)
 
         return leafwise(step, grads, required(params, "params", "scale_by_trust_ratio")), state

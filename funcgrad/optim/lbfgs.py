@@ -5,7 +5,16 @@ from typing import Any, NamedTuple
 import funcgrad.numpy as fnp
 from funcgrad.api.ravel import ravel_pytree
 
-from .base import GradientTransformation, chain, check_like, identity, no_updates_yet, required, scalar_for
+from .base import (
+    GradientTransformation,
+    chain,
+    check_like,
+    identity,
+    inner_product,
+    no_updates_yet,
+    required,
+    scalar_for,
+)
 from .clipping import global_norm
 from .learning_rate import ScalarOrSchedule, scale, scale_by_learning_rate
 from .line_search import scale_by_zoom_linesearch
@@ -59,7 +68,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
 
         started = state.count > 0
         step, change = p - state.params, wide - state.grads
-        product, square = _inner(step, change), _inner(change, change)
+        product, square = inner_product(step, change), inner_product(change, change)
         # A pair of negative curvature would make a direction that climbs; there is none after a Wolfe line search.
         usable = started & (product > 0)
         weight = fnp.where(usable, 1 / fnp.where(usable, product, fnp.ones_like(product)), fnp.zeros_like(product))
@@ -71,7 +80,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
 
         direction, parts = wide, []
         for i in reversed(range(memory_size)):
-            parts.append(weights[i] * _inner(steps[i], direction))
+            parts.append(weights[i] * inner_product(steps[i], direction))
             direction = direction - parts[-1] * changes[i]
         if scale_init_precond:
             first = 1 / fnp.maximum(global_norm(wide), scalar_for(wide, 1.0))
@@ -80,7 +89,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
             )
             direction = fnp.where(started, newton_like, first) * direction
         for i in range(memory_size):
-            direction = direction + (parts.pop() - weights[i] * _inner(changes[i], direction)) * steps[i]
+            direction = direction + (parts.pop() - weights[i] * inner_product(changes[i], direction)) * steps[i]
 
         updates = unravel(fnp.asarray(direction, dtype=g.dtype))
         return updates, ScaleByLbfgsState(state.count + 1, p, wide, steps, changes, weights)
@@ -134,10 +143,6 @@ def lbfgs(
     descend = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
     search = identity() if linesearch is None else linesearch
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), descend, search)
-
-
-def _inner(x: Any, y: Any) -> Any:
-    return fnp.real(fnp.vdot(x, y))
 
 
 def _pushed(rows: Any, newest: Any) -> Any:

@@ -18,7 +18,7 @@ import funcgrad.numpy as fnp
 from funcgrad import lax, tree
 from funcgrad.api.derivatives import value_and_grad
 
-from .base import GradientTransformation, leafwise, required, scalar_for
+from .base import GradientTransformation, inner_product, leafwise, required, scalar_for
 
 __all__ = [
     "BacktrackingLinesearchState",
@@ -221,6 +221,7 @@ def scale_by_zoom_linesearch(
         def evaluate(t: Any) -> tuple[_Point, Any, Any, Any]:
             """The point at ``t``, its gradient, and by how much it misses the two conditions."""
             new_value, new_grad = value_and_grad(value_fn)(_along(params, t, grads))
+            new_grad = _conjugate(new_grad)
             point = _Point(t, fnp.asarray(new_value, dtype=dtype), fnp.asarray(_slope(new_grad, grads), dtype=dtype))
             rise = point.value - origin.value
             decrease = rise - slope_rtol * t * origin.slope
@@ -332,7 +333,7 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
             value, grad = value_and_grad(value_fn)(params, *args, **kwargs)
             return fnp.asarray(value, dtype=found.value.dtype), grad
 
-        return lax.cond(fnp.isfinite(found.value), lambda: (found.value, found.grad), evaluate)
+        return lax.cond(fnp.isfinite(found.value), lambda: (found.value, _conjugate(found.grad)), evaluate)
 
     return from_state
 
@@ -358,9 +359,14 @@ def _along(params: Any, t: Any, direction: Any) -> Any:
     return leafwise(lambda p, d: fnp.asarray(p + scalar_for(d, t) * d, dtype=fnp.asarray(p).dtype), params, direction)
 
 
+def _conjugate(grads: Any) -> Any:
+    """From what ``grad`` gives for complex parameters to the direction of steepest ascent, and back."""
+    return leafwise(lambda g: fnp.conj(g) if fnp.iscomplexobj(g) else g, grads)
+
+
 def _slope(grad: Any, direction: Any) -> Any:
-    """The derivative along a direction; gradients of complex parameters are directions of steepest ascent."""
-    products = tree.leaves(leafwise(lambda g, d: fnp.real(fnp.vdot(g, d)), grad, direction))
+    """The derivative along a direction, of the direction of steepest ascent."""
+    products = tree.leaves(leafwise(inner_product, grad, direction))
     return sum(products[1:], start=products[0]) if products else fnp.zeros(())
 
 

@@ -11,7 +11,7 @@ import funcgrad.numpy as fnp
 from funcgrad import tree
 from funcgrad.core.errors import TreeError
 
-from .base import GradientTransformation, leafwise, stateless
+from .base import GradientTransformation, check_like, leafwise, stateless
 
 __all__ = ["Mask", "MaskedState", "MultiTransformState", "masked", "multi_transform", "set_to_zero"]
 
@@ -68,7 +68,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
 
     def update(grads: Any, state: MaskedState, params: Any = None, **extra: Any) -> tuple[Any, MaskedState]:
         chosen = flags(grads)
-        chosen_params = None if params is None else _select(params, chosen)
+        chosen_params = None if params is None else _select(params, chosen, grads)
         updates, new_state = inner.update(_select(grads, chosen), state.inner, chosen_params, **extra)
         return _merge(grads, chosen, updates), MaskedState(new_state)
 
@@ -121,7 +121,7 @@ def multi_transform(
         given, updates, states = labels(grads), grads, {}
         for name, transformation in transforms.items():
             chosen = [label == name for label in given]
-            chosen_params = None if params is None else _select(params, chosen)
+            chosen_params = None if params is None else _select(params, chosen, grads)
             changed, states[name] = transformation.update(
                 _select(grads, chosen), state.inner[name], chosen_params, **extra
             )
@@ -141,14 +141,11 @@ def set_to_zero() -> GradientTransformation:
     return stateless(lambda grads, params: leafwise(fnp.zeros_like, grads))
 
 
-def _select(of: Any, chosen: list[bool]) -> Any:
-    """The tree with None for the leaves that are not chosen."""
+def _select(of: Any, chosen: list[bool], like: Any = None) -> Any:
+    """The tree with None for the leaves that are not chosen; with ``like``, of whose structure it must be."""
+    if like is not None:
+        check_like(like, of, reference="the tree of parameters")
     leaves, structure = tree.flatten(of)
-    if len(leaves) != len(chosen):
-        raise TreeError(
-            f"a mask for {len(chosen)} leaves was given a tree of {len(leaves)}; gradients and parameters must have the "
-            f"same structure"
-        )
     return structure.unflatten([x if flag else None for x, flag in zip(leaves, chosen)])
 
 

@@ -113,7 +113,8 @@ def newton(
         learning_rate: a number or a schedule; 1 is Newton's own.
         damping: added to the eigenvalues of ``H``. Without it, a step goes to the point of zero gradient, be it a
             minimum, a maximum or a saddle.
-        linesearch: as in ``lbfgs``; it needs ``value`` and ``grad`` too.
+        linesearch: as in ``lbfgs``; it needs ``value`` and ``grad`` too. Let it start at Newton's own step, as in
+            ``scale_by_zoom_linesearch(20, initial_guess_strategy="one")``.
 
     For ``n`` parameters the Hessian has ``n^2`` elements and solving takes ``n^3`` operations; ``newton_cg`` needs no
     matrix. ``damping`` is a hyper-parameter in the state.
