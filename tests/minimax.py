@@ -99,8 +99,11 @@ LN2 = mp.log(2)
 HALF_LN2 = LN2 / 2 * mp.mpf("1.0001")
 QUARTER_PI_SQUARED = (mp.pi / 4 * mp.mpf("1.0001")) ** 2
 ATANH_RANGE = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
-TAN_EIGHTH_SQUARED = mp.mpf("1.0001") * (mp.sqrt(2) - 1) ** 2
 ERFC_CENTRE = mp.mpf(4)
+
+
+def erf_ratio(z):
+    return 2 / mp.sqrt(mp.pi) if z < mp.mpf("1e-30") else mp.erf(mp.sqrt(z)) / mp.sqrt(z)
 
 
 def erfc_scaled(t):
@@ -173,12 +176,12 @@ TABLE = {
         {32: 2, 64: 5},
     ),
     "ATAN": (
-        "(atan(t) / t - 1) / z, z = t^2, |t| <= tan(pi/8); relative to atan(t)",
+        "(atan(t) / t - 1) / z, z = t^2, |t| <= 1/2; relative to atan(t)",
         odd_remainder(mp.atan, 1, -mp.mpf(1) / 3),
         lambda z: z,
         mp.mpf(0),
-        TAN_EIGHTH_SQUARED,
-        {32: 4, 64: 10},
+        mp.mpf("0.2501"),
+        {32: 5, 64: 12},
     ),
     "ASIN": (
         "(asin(s) / s - 1) / z, z = s^2 <= 1/4; relative to asin(s)",
@@ -189,12 +192,12 @@ TABLE = {
         {32: 5, 64: 12},
     ),
     "ERF": (
-        "erf(x) / x, z = x^2 <= 1; relative",
-        lambda z: 2 / mp.sqrt(mp.pi) if z < mp.mpf("1e-30") else mp.erf(mp.sqrt(z)) / mp.sqrt(z),
-        lambda z: mp.mpf(1),
+        "erf(x) / x - 1, z = x^2 <= 1; relative to erf(x) / x",
+        lambda z: erf_ratio(z) - 1,
+        lambda z: 1 / erf_ratio(z),
         mp.mpf(0),
         mp.mpf("1.001"),
-        {32: 7, 64: 13},
+        {32: 6, 64: 14},
     ),
     "ERFC": (
         "(1 + 2 x) exp(x^2) erfc(x) in t = (x - 4) / (x + 4), 0.46 <= x <= 28; relative",

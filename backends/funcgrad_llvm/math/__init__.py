@@ -35,7 +35,7 @@ FUNCTIONS = {
     "cos": (trigonometric.cos, False),
     "cosh": (exponential.cosh, False),
     "erf": (error.erf, False),
-    "erfc": (error.erfc, False),
+    "erfc": (error.erfc, True),
     "exp": (exponential.exp, False),
     "exp2": (exponential.exp2, False),
     "expm1": (exponential.expm1, False),
@@ -45,8 +45,8 @@ FUNCTIONS = {
     "pow": (power.pow, False),
     "rsqrt": (power.rsqrt, False),
     "sin": (trigonometric.sin, False),
-    "sinh": (exponential.sinh, False),
-    "tan": (trigonometric.tan, False),
+    "sinh": (exponential.sinh, True),
+    "tan": (trigonometric.tan, True),
     "tanh": (exponential.tanh, False),
 }
 _FORMATS = {"float32": FLOAT32, "float64": FLOAT64}

@@ -1,6 +1,6 @@
 """erf and erfc.
 
-    erf(x) = x P(x^2)                                  for |x| <= 1
+    erf(x) = x + x P(x^2)                              for |x| <= 1
     erfc(x) = exp(-x^2) F(t) / (1 + 2 x)               for x > 0.46,    t = (x - 4) / (x + 4)
 
 The second form, of M. M. Shepherd and J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x",
@@ -25,14 +25,17 @@ def _erfc_of_positive(a: Value) -> Value:
     return e * (scaled / fma(a, 2, 1))
 
 
+def _erf_of_small(x: Value) -> Value:
+    return fma(x, horner(x * x, coefficients.ERF[x.format.bits]), x)
+
+
 def erf(x: Value) -> Value:
     a = absolute(x)
-    near = x * horner(x * x, coefficients.ERF[x.format.bits])
-    return select(a < 1, near, copy_sign(1 - _erfc_of_positive(minimum(a, 6.0)), x))
+    far = 1 - _erfc_of_positive(minimum(a, 6.0))
+    return select(a < 1, _erf_of_small(x), copy_sign(far, x))
 
 
 def erfc(x: Value) -> Value:
     a = absolute(x)
-    near = 1 - x * horner(x * x, coefficients.ERF[x.format.bits])
     far = _erfc_of_positive(minimum(a, 28.0))
-    return select(a < 0.47, near, select(x < 0, 2 - far, far))
+    return select(a < 0.47, 1 - _erf_of_small(x), select(x < 0, 2 - far, far))

@@ -71,18 +71,27 @@ def expm1(x: Value) -> Value:
     return select(absolute(x) < f.tiny, x, y)
 
 
+def _ratio_to_one_plus(n: Value, h: Value) -> Value:
+    """n / (1 + h) for |h| <= 1, with the rounding error of 1 + h taken into account by a step of Newton's iteration."""
+    d = 1 + h
+    d_low = h - (d - 1)
+    inverse = 1 / d
+    q = n * inverse
+    return fma(fma(-q, d_low, fma(-q, d, n)), inverse, q)
+
+
 def logistic(x: Value) -> Value:
     """1 / (1 + exp(-x)) with z = exp(-|x|), which does not overflow: 1 / (1 + z) on the right, z / (1 + z) on the left."""
     z = exp(-absolute(x))
-    return select(x < 0, z, 1) / (1 + z)
+    return _ratio_to_one_plus(select(x < 0, z, 1), z)
 
 
 def tanh(x: Value) -> Value:
-    """e / (e + 2) with e = exp(2 |x|) - 1; 1 for what is larger than 20."""
+    """-h / (1 + h) with h = (exp(-2 |x|) - 1) / 2; 1 for what is larger than 20."""
     f = x.format
     a = minimum(absolute(x), 20.0)
-    half = _scaled_expm1(a + a, 1)
-    return select(absolute(x) < f.tiny, x, copy_sign(half / (half + 1), x))
+    h = _scaled_expm1(-2 * a, 1)
+    return select(absolute(x) < f.tiny, x, copy_sign(_ratio_to_one_plus(-h, h), x))
 
 
 def sinh(x: Value) -> Value:

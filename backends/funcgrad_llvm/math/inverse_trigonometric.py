@@ -12,7 +12,6 @@ import math
 from . import coefficients
 from .ir import Value, absolute, bits, copy_sign, equal, fma, horner, is_nan, select, square_root
 
-_TAN_PI_8 = math.sqrt(2) - 1
 _TAN_3PI_8 = math.sqrt(2) + 1
 #: What the nearest number of the format lacks to pi.
 _PI_LOW = {32: -8.742277657347586e-08, 64: 1.2246467991473532e-16}
@@ -25,7 +24,7 @@ def _pi(x: Value) -> tuple[float, float]:
 
 def _atan_of_ratio(a: Value, b: Value) -> tuple[Value, Value]:
     """atan(a / b) for a, b >= 0, as a multiple of pi and a rest: `(multiple, rest)`."""
-    steep, middle = a > b * _TAN_3PI_8, a > b * _TAN_PI_8
+    steep, middle = a > b * _TAN_3PI_8, a > b * 0.5
     numerator = select(steep, -b, select(middle, a - b, a))
     denominator = select(steep, a, select(middle, a + b, b))
     t = numerator / denominator

@@ -27,6 +27,7 @@ from .ir import (
     bits,
     convert,
     define,
+    fma,
     from_bits,
     narrow,
     select,
@@ -82,8 +83,8 @@ def _window(block: Block, position: Value) -> Value:
     return window
 
 
-def _reduced(x: Value) -> tuple[Value, Value]:
-    """k and r with |x| = k pi/2 + r, for finite float64 x of at least 2^10."""
+def _reduced(x: Value) -> tuple[Value, Value, Value]:
+    """k, r and what was rounded away from r, with |x| = k pi/2 + r, for finite float64 x of at least 2^10."""
     block, f = x.block, FLOAT64
     i = bits(absolute(x))
     mantissa = i & ((1 << f.mantissa) - 1) | (1 << f.mantissa)
@@ -94,19 +95,27 @@ def _reduced(x: Value) -> tuple[Value, Value]:
     negative = distance < 0
     size = select(negative, -distance, distance)
     zeros = block.emit("i192", f"call i192 @llvm.ctlz.i192(i192 {size.text}, i1 false)")
-    leading = convert("uitofp", _integer((size << zeros) >> 139, "i64"), "double")
+    aligned = size << zeros
     scale = from_bits((f.bias - 53 - _integer(zeros, "i64")) << f.mantissa)
-    r = leading * scale * (math.pi / 2)
-    return _integer(quadrant, "i64"), select(negative, -r, r)
+    part, part_low = (
+        convert("uitofp", _integer(aligned >> shift, "i64") & (2**53 - 1), "double") for shift in (139, 86)
+    )
+    part, part_low = part * scale, part_low * scale * 2.0**-53
+    half_pi, half_pi_low = math.pi / 2, 6.123233995736766e-17
+    r = part * half_pi
+    r_low = fma(part, half_pi, -r) + fma(part, half_pi_low, part_low * half_pi)
+    r, r_low = r + r_low, (r - (r + r_low)) + r_low
+    return _integer(quadrant, "i64"), select(negative, -r, r), select(negative, -r_low, r_low)
 
 
 def _sin(x: Value) -> Value:
-    y = rotated_sine(*_reduced(x))
+    k, r, _ = _reduced(x)
+    y = rotated_sine(k, r)
     return select(x < 0, -y, y)
 
 
 def _cos(x: Value) -> Value:
-    k, r = _reduced(x)
+    k, r, _ = _reduced(x)
     return rotated_sine(k + 1, r)
 
 

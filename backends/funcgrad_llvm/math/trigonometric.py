@@ -26,13 +26,16 @@ _HALF_PI = {
 LARGE = {32: 2.0**17, 64: 2.0**28}
 
 
-def _reduced(x: Value) -> tuple[Value, Value]:
-    """k and r."""
+def _reduced(x: Value) -> tuple[Value, Value, Value]:
+    """k and r, and what was rounded away from r."""
     p1, p2, p3 = _HALF_PI[x.format.bits]
     k, integer = nearest_integer(x, _TWO_OVER_PI)
     w = k * p2
     w_low = fma(k, p3, fma(k, p2, -w))
-    return integer, (fma(k, -p1, x) - w) - w_low
+    t = fma(k, -p1, x)
+    d = t - w
+    r = d - w_low
+    return integer, r, ((t - d) - w) + ((d - r) - w_low)
 
 
 def sine_and_cosine(r: Value) -> tuple[Value, Value]:
@@ -76,24 +79,25 @@ def _or_large(x: Value, y: Value, name: str) -> Value:
 
 
 def sin(x: Value) -> Value:
-    k, r = _reduced(x)
+    k, r, _ = _reduced(x)
     return _or_large(x, select(absolute(x) < x.format.tiny, x, rotated_sine(k, r)), "sin")
 
 
 def cos(x: Value) -> Value:
-    k, r = _reduced(x)
+    k, r, _ = _reduced(x)
     return _or_large(x, rotated_sine(k + 1, r), "cos")
 
 
-def rotated_tangent(k: Value, r: Value) -> Value:
-    """tan(k pi/2 + r): sin / cos for even k, -cos / sin for odd ones."""
+def rotated_tangent(k: Value, r: Value, r_low: Value) -> Value:
+    """tan(k pi/2 + r + r_low): sin / cos for even k, -cos / sin for odd ones."""
     f = r.format
-    sine, cosine = sine_and_cosine(r)
+    s, c = sine_and_cosine(r)
+    sine, cosine = fma(c, r_low, s), fma(-s, r_low, c)
     even = equal(k & 1, 0)
     y = select(even, sine, cosine) / select(even, cosine, sine)
     return from_bits(bits(y) ^ (k << (f.bits - 1)))
 
 
 def tan(x: Value) -> Value:
-    k, r = _reduced(x)
-    return _or_large(x, select(absolute(x) < x.format.tiny, x, rotated_tangent(k, r)), "tan")
+    k, r, r_low = _reduced(x)
+    return _or_large(x, select(absolute(x) < x.format.tiny, x, rotated_tangent(k, r, r_low)), "tan")
