@@ -1,0 +1,201 @@
+"""The thread pool of the LLVM back end: each chunk is done once, whoever asks, however often."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite.binding")
+
+from funcgrad_llvm import pool
+
+#: `count` adds 1 to the chunk's element; `nested` has the elements of its row counted by another job; `often` starts
+#: jobs one after another; `meet` returns when all chunks have been begun, which one thread alone cannot do.
+TEXT = """
+define void @count(ptr %context, i64 %chunk) {
+  %element = getelementptr i64, ptr %context, i64 %chunk
+  %old = load i64, ptr %element
+  %new = add i64 %old, 1
+  store i64 %new, ptr %element
+  ret void
+}
+
+define void @nested(ptr %context, i64 %chunk) {
+  %start = mul i64 %chunk, 16
+  %row = getelementptr i64, ptr %context, i64 %start
+  call void inttoptr (i64 PARALLEL_FOR to ptr)(ptr @count, ptr %row, i64 16)
+  ret void
+}
+
+define void @meet(ptr %context, i64 %chunk) {
+entry:
+  %before = atomicrmw add ptr %context, i64 1 seq_cst
+  %wanted.at = getelementptr i64, ptr %context, i64 1
+  %wanted = load i64, ptr %wanted.at
+  br label %watch
+watch:
+  %begun = load atomic i64, ptr %context seq_cst, align 8
+  %all = icmp sge i64 %begun, %wanted
+  br i1 %all, label %end, label %watch
+end:
+  ret void
+}
+
+define void @often(ptr %function, ptr %context, i64 %chunks, i64 %times) {
+entry:
+  br label %body
+body:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+  call void inttoptr (i64 PARALLEL_FOR to ptr)(ptr %function, ptr %context, i64 %chunks)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %times
+  br i1 %more, label %body, label %end
+end:
+  ret void
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def native():
+    """The functions above, by name."""
+    engine = pool.compiled(TEXT.replace("PARALLEL_FOR", str(pool.address())))
+    addresses = {name: engine.get_function_address(name) for name in ("count", "nested", "meet", "often")}
+    often = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(addresses["often"])
+    yield {**addresses, "often": often}
+    engine.close()
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3, 64, 1000])
+def test_each_chunk_is_done_once(native, chunks):
+    counts = np.zeros(chunks + 1, np.int64)
+    pool.parallel_for(native["count"], counts.ctypes.data, chunks)
+    np.testing.assert_array_equal(counts, [1] * chunks + [0])
+
+
+def test_many_jobs_one_after_another(native):
+    counts = np.zeros(7, np.int64)
+    native["often"](native["count"], counts.ctypes.data, counts.size, 20_000)
+    assert (counts == 20_000).all()
+
+
+def test_jobs_within_jobs(native):
+    counts = np.zeros((32, 16), np.int64)
+    native["often"](native["nested"], counts.ctypes.data, 32, 200)
+    assert (counts == 200).all()
+
+
+def test_several_python_threads_at_once(native):
+    counts = np.zeros((6, 9), np.int64)
+
+    def work(row):
+        native["often"](native["count"], row.ctypes.data, row.size, 5_000)
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in counts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (counts == 5_000).all()
+
+
+CHILD = """
+import ctypes, os, sys, time
+import numpy as np
+sys.path.insert(0, {folder!r})
+import test_llvm_pool as t
+from funcgrad_llvm import pool
+engine = pool.compiled(t.TEXT.replace("PARALLEL_FOR", str(pool.address())))
+def meet(threads):
+    state = np.array([0, threads], np.int64)
+    pool.parallel_for(engine.get_function_address("meet"), state.ctypes.data, threads)
+    assert state[0] == threads
+{body}
+print("done")
+"""
+
+
+def run(body: str, threads: str = "4") -> subprocess.CompletedProcess:
+    """A fresh interpreter, since the number of threads is chosen once."""
+    code = CHILD.format(folder=os.path.dirname(__file__), body=body)
+    environment = {**os.environ, "FUNCGRAD_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+
+
+needs_threads = pytest.mark.skipif(sys.platform == "win32", reason="on Windows jobs are done by their callers")
+
+
+@needs_threads
+def test_as_many_threads_as_asked_for_work_at_the_same_time():
+    result = run("assert pool.num_threads() == 4\nmeet(4)\ntime.sleep(0.05)\nmeet(4)\nmeet(3)")
+    assert result.stdout == "done\n", result.stderr
+
+
+@needs_threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_threads_of_its_own():
+    result = run(
+        "meet(4)\n"
+        "pid = os.fork()\n"
+        "meet(4)\n"
+        "if pid == 0: os._exit(7)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7"
+    )
+    assert result.stdout == "done\n", result.stderr
+
+
+def test_the_interpreter_ends_while_workers_watch_and_while_they_sleep():
+    for pause in ("", "time.sleep(0.05)"):
+        result = run(f"meet(4)\n{pause}" if sys.platform != "win32" else "")
+        assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
+
+
+def test_one_thread_needs_no_other():
+    result = run("meet(1)\nassert pool.num_threads() == 1", threads="1")
+    assert result.stdout == "done\n", result.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", ""])
+def test_the_number_of_threads_must_be_one(value, monkeypatch):
+    monkeypatch.setenv("FUNCGRAD_NUM_THREADS", value)
+    with pytest.raises(ValueError, match=r"FUNCGRAD_NUM_THREADS is '.*'; set it to a number of threads"):
+        pool.num_threads()
+
+
+def test_the_number_of_threads_is_that_of_processors(monkeypatch):
+    monkeypatch.delenv("FUNCGRAD_NUM_THREADS", raising=False)
+    assert 1 <= pool.num_threads() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.slow
+@needs_threads
+def test_stress():
+    """More threads than processors, jobs of every size, pauses in between: no chunk is lost, none is done twice."""
+    body = """
+import threading
+often = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(engine.get_function_address("often"))
+count, nested = (engine.get_function_address(n) for n in ("count", "nested"))
+def work(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(300):
+        chunks, times = int(rng.integers(1, 40)), int(rng.integers(1, 200))
+        counts = np.zeros((chunks, 16), np.int64)
+        often(nested, counts.ctypes.data, chunks, times)
+        assert (counts == times).all()
+        if rng.random() < 0.2:
+            time.sleep(rng.random() * 1e-3)
+    ok.append(seed)
+ok = []
+threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+for t in threads: t.start()
+for t in threads: t.join()
+assert len(ok) == 3
+"""
+    result = run(body, threads="7")
+    assert result.stdout == "done\n", result.stderr
