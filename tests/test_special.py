@@ -3,6 +3,7 @@ derivatives against finite differences of the values and against those that are 
 
 from __future__ import annotations
 
+import functools
 import math
 from functools import partial
 
@@ -76,7 +77,7 @@ CASES = [
     Case("i0e", uniform(-500, 500), points=[uniform(0.3, 3)]),
     Case("i1", uniform(-50, 50), points=[uniform(-3, 3)]),
     Case("i1e", uniform(-500, 500), points=[uniform(0.3, 3)]),
-    Case("zeta", uniform(1.05, 30), powers(-1, 1), grad=(1,), points=[uniform(1.5, 4), uniform(0.5, 4)]),
+    Case("zeta", uniform(1.05, 30), powers(-1, 1), points=[uniform(1.5, 4), uniform(0.5, 4)]),
 ]  # fmt: skip
 CASE = {case.name: case for case in CASES}
 cases = pytest.mark.parametrize("case", CASES, ids=repr)
@@ -372,11 +373,56 @@ def test_third_derivatives_in_the_parameters(name):
     check_grads(second, args, order=1, tol=1e-5)
 
 
-def test_the_order_of_zeta_has_no_derivative():
-    for f in (ours.zeta, lambda s: ours.zeta(s, 2.0), lambda n: ours.polygamma(n, 2.0)):
-        with pytest.raises(MissingRuleError, match="no derivative"):
-            fg.grad(f)(3.0)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_derivatives_of_zeta_in_x_are_exact(order):
+    mp = pytest.importorskip("mpmath")
+    derive = lambda f: functools.reduce(lambda g, _: fg.grad(g), range(order), f)
+    # Near the roots of a derivative a result is accurate relative to the terms that it is a sum of.
+    for s, q in [(1.01, 0.3), (1.5, 1.0), (2.5, 0.75), (3.0, 12.0), (7.0, 0.01), (20.0, 5.0), (1.5, 1e3), (40.0, 2.0)]:
+        want = float(mp.zeta(mp.mpf(s), mp.mpf(q), order))
+        assert derive(lambda s, q=q: ours.zeta(s, q))(s) == pytest.approx(want, rel=1e-13)
+    for s in (-30.5, -7.0, -4.0, -2.5, -0.3, 0.0, 0.4, 0.99, 1.2, 2.0, 5.5, 30.0):
+        want = float(mp.zeta(mp.mpf(s), 1, order))
+        assert derive(ours.zeta)(s) == pytest.approx(want, rel=2e-12)
+
+
+def test_mixed_derivatives_of_zeta():
+    points = np.array([1.3, 2.0, 6.5]), np.array([0.4, 3.0, 1.7])
+    fg.testing.check_grads(ours.zeta, points, order=2)
+    fg.testing.check_grads(ours.zeta, (np.array([-3.3, 0.2, 1.4, 4.0]),), order=2)
+    mixed = [fg.grad(fg.grad(ours.zeta, i), 1 - i)(2.5, 0.75) for i in (0, 1)]
+    assert mixed[0] == pytest.approx(mixed[1], rel=1e-13)
     assert fg.grad(lambda s: ours.zeta(lax.stop_gradient(s), s))(3.0) == pytest.approx(-3 * ours.zeta(4.0, 3.0))
+
+
+def test_where_zeta_has_no_value_beside_it_there_is_no_derivative():
+    assert np.isnan(fg.grad(ours.zeta)(1.0))
+    assert np.isnan(fg.grad(lambda s: ours.zeta(s, -1.5))(2.0))
+
+
+#: Operands of the functions of several arguments; all others take one.
+POINTS = {
+    "beta": (1.5, 2.5), "betaln": (1.5, 2.5), "betainc": (1.5, 2.5, 0.3), "gammainc": (1.5, 2.0), "gammaincc": (1.5, 2.0),
+    "xlogy": (1.5, 2.0), "xlog1py": (1.5, 2.0), "zeta": (2.5, 1.5), "polygamma": (2.0, 1.5),
+}  # fmt: skip
+#: The arguments that have no derivative.
+NONE = {("polygamma", 0)}
+
+
+@pytest.mark.parametrize("name", ours.__all__)
+def test_every_real_argument_has_a_derivative_but_these(name):
+    f, x = getattr(ours, name), POINTS.get(name, (0.3,))
+    for i in range(len(x)):
+        of_one = lambda v, i=i: fnp.sum(f(*x[:i], v, *x[i + 1 :]))
+        if (name, i) in NONE:
+            with pytest.raises(MissingRuleError, match="whole number"):
+                fg.grad(of_one)(x[i])
+        else:
+            step = 1e-5
+            difference = (of_one(x[i] + step) - of_one(x[i] - step)) / (2 * step)
+            for derivative in (fg.grad(of_one)(x[i]), fg.jvp(of_one, (x[i],), (1.0,))[1]):
+                assert derivative == pytest.approx(difference, rel=1e-6, abs=1e-9)
+            assert np.isfinite(fg.grad(fg.grad(of_one))(x[i]))
 
 
 def test_derivatives_at_zero():

@@ -184,11 +184,6 @@ def _zeta(s, q):
     return np.where(np.isnan(q), np.nan, result)
 
 
-def zeta(s, q):
-    """The Hurwitz zeta function, the sum of (q + k)^-s over k = 0, 1, ..., for s > 1."""
-    return in_double(_zeta, s, q)
-
-
 def _riemann_zeta(s):
     right = zeta_positive(np.maximum(s, 0.0), np.ones_like(s))
     t = 1 - np.minimum(s, 0.0)
@@ -197,11 +192,6 @@ def _riemann_zeta(s):
     left = 2 * _sin_pi(np.minimum(s, 0.0) / 2) * np.where(t < 150, gamma_positive(t) * np.power(2 * np.pi, -t), scale)
     result = np.where(s < 0, left * zeta_positive(t, np.ones_like(s)), right)
     return np.where(s == 1, np.inf, np.where(s == np.inf, 1.0, np.where(s == -np.inf, np.nan, result)))
-
-
-def riemann_zeta(s):
-    """The Riemann zeta function, of every real argument."""
-    return in_double(_riemann_zeta, s)
 
 
 # Beta -----------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from . import (
     special,
     special_functions,
     structure,
+    zeta_functions,
 )
 
 __all__ = ["HELPERS", "OPS", "UFUNCS"]
@@ -148,7 +149,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "reduce_window_sum": contraction.reduce_window_sum,
     "reshape": structure.reshape,
     "rev": structure.rev,
-    "riemann_zeta": gamma_functions.riemann_zeta,
+    "riemann_zeta": zeta_functions.riemann_zeta,
     "rsqrt": elementwise.rsqrt,
     "scatter": indexing.scatter,
     "slice": structure.slice_array,
@@ -160,7 +161,7 @@ HELPERS: dict[str, Callable[..., Any]] = {
     "triangular_solve": linalg.triangular_solve,
     "xlog1py": special_functions.xlog1py,
     "xlogy": special_functions.xlogy,
-    "zeta": gamma_functions.zeta,
+    "zeta": zeta_functions.zeta,
 }
 
 #: ``np.real``, ``np.imag`` and ``np.where`` are functions of NumPy, but no ufuncs.

@@ -5,7 +5,7 @@ a primitive where its derivative, or its value, would lose digits if it were wri
 
 The incomplete functions are distribution functions. Their derivatives in the parameters have no closed form; they are
 integrals of the same kind, so that a primitive stands for those of all orders: ``order`` of ``gammainc`` is that of the
-derivative in a, ``orders`` of ``betainc`` those in a and in b. In x, which is a bound of the integral, the derivative is
+derivative in a, ``orders`` of ``betainc`` those in a and in b; and likewise ``order`` of the zeta functions in s. In x, which is a bound of the integral, the derivative is
 the integrand: the density p, and for the derivative of an order in the parameters the derivative of p, p G, with
 
     G_0 = 1,    G_(n+1) = sum_i C(n, i) G_(n-i) k_(i+1),    where k_i is the i-th derivative of log p.
@@ -14,12 +14,10 @@ the integrand: the density p, and for the derivative of an order in the paramete
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+from typing import Any
 
-from ..core.errors import MissingRuleError
 from .elementwise import (
     Elementwise,
-    Rule,
     add,
     div,
     eq,
@@ -40,18 +38,6 @@ __all__ = [
     "gamma_density", "gammainc", "gammaincc", "gammaln", "i0", "i0e", "i1", "i1e", "log_ndtr", "logit", "ndtri",
     "riemann_zeta", "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip
-
-
-def _none(name: str, argument: str) -> Rule:
-    """The rule of an argument in which there is no derivative: it raises where one is asked for."""
-
-    def rule(*_: Any, **__: Any) -> NoReturn:
-        raise MissingRuleError(
-            f"{name} has no derivative in its argument {argument}; hold it constant (lax.stop_gradient), "
-            f"or wrap the function that uses it in custom_jvp"
-        )
-
-    return rule
 
 
 # The error function and the normal distribution (DLMF 7.2, 7.10) ------------------------------------------------------
@@ -83,16 +69,25 @@ xlog1py = Elementwise(
 # The gamma function and its kin (DLMF 5.2, 5.15, 25.11.17) ------------------------------------------------------------
 
 
-def _zeta_q(t: Any, y: Any, s: Any, q: Any) -> Any:
+# ``order`` is that of the derivative in s, the sum of (-log(q + k))^order (q + k)^-s.
+def _zeta_s(t: Any, y: Any, s: Any, q: Any, order: int = 0) -> Any:
+    return mul(t, zeta(s, q, order=order + 1))
+
+
+def _zeta_q(t: Any, y: Any, s: Any, q: Any, order: int = 0) -> Any:
     above = s + 1.0 if isinstance(s, float) else add(s, 1.0)
-    return mul(t, neg(mul(zeta(above, q), s)))
+    if not order:
+        return mul(t, neg(mul(zeta(above, q), s)))
+    return mul(t, neg(add(mul(zeta(above, q, order=order), s), mul(float(order), zeta(above, q, order=order - 1)))))
 
 
 gamma = Elementwise("gamma", "f", lambda t, y, x: mul(t, mul(y, digamma(x))))
 gammaln = Elementwise("gammaln", "f", lambda t, y, x: mul(t, digamma(x)))
 digamma: Elementwise = Elementwise("digamma", "f", lambda t, y, x: mul(t, zeta(2.0, x)))
-zeta: Elementwise = Elementwise("zeta", "f", _none("zeta", "x"), _zeta_q)
-riemann_zeta = Elementwise("riemann_zeta", "f", _none("zeta", "x"))
+zeta: Elementwise = Elementwise("zeta", "f", _zeta_s, _zeta_q)
+riemann_zeta: Elementwise = Elementwise(
+    "riemann_zeta", "f", lambda t, y, s, order=0: mul(t, riemann_zeta(s, order=order + 1))
+)
 
 
 def _psi_difference(a: Any, b: Any) -> Any:

@@ -2,8 +2,8 @@
 
 They take real arrays, numbers and traced values, which broadcast. The result is float32 where SciPy's is: mostly where
 all operands are float32 arrays. They are differentiable in every argument in which a derivative exists, to any order; in
-the parameters a and b of the incomplete functions too. What has none (the order of ``zeta`` and ``polygamma``) raises
-MissingRuleError. Complex operands raise OperandTypeError, but for ``logsumexp``, ``softmax`` and ``log_softmax``.
+the parameters a and b of the incomplete functions and in the order of ``zeta`` too. What has none, the order of
+``polygamma``, which is a whole number, raises MissingRuleError. Complex operands raise OperandTypeError, but for ``logsumexp``, ``softmax`` and ``log_softmax``.
 
 SciPy's own functions on traced values are answered by these: ``scipy.special.expit(x)`` differentiates as it stands.
 """
@@ -18,7 +18,8 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import primitives as p
-from ..core.errors import OperandTypeError
+from ..api.custom import custom_jvp
+from ..core.errors import MissingRuleError, OperandTypeError
 from ..core.trace import Tracer
 from ..core.types import aval_of, is_inexact, promote
 from ..numpy._promote import asarray, axis_tuple, broadcast, convert_to, operand
@@ -116,7 +117,7 @@ def zeta(x: Any, q: Any = None) -> Any:
     """The Hurwitz zeta function, the sum of (q + k)^-x over k = 0, 1, ...; without ``q`` Riemann's, of every real x.
 
     As ``scipy.special.zeta``. Infinite at x = 1, NaN for x < 1 where ``q`` is given, and for q < 0 unless x is an
-    integer. Differentiable in ``q``; a derivative in ``x`` raises MissingRuleError.
+    integer. Differentiable in both, in ``x`` for q > 0.
 
     >>> round(float(zeta(2.0)), 12) == round(np.pi**2 / 6, 12)
     True
@@ -126,12 +127,25 @@ def zeta(x: Any, q: Any = None) -> Any:
     return p.zeta(*_operands("zeta", (x, q), single_first=True))
 
 
+@custom_jvp
+def _whole(n: Any) -> Any:
+    return n
+
+
+@_whole.defjvp
+def _whole_jvp(primals: Any, tangents: Any) -> Any:
+    raise MissingRuleError(
+        "polygamma has no derivative in its order n, which is a whole number; hold it constant (lax.stop_gradient)"
+    )
+
+
 def polygamma(n: Any, x: Any) -> Any:
     """The derivative of order ``n`` of :func:`digamma`: (-1)^(n+1) n! zeta(n + 1, x), and digamma for n = 0.
 
-    As ``scipy.special.polygamma``. Differentiable in ``x``. (DLMF 5.15.1.)
+    As ``scipy.special.polygamma``. Differentiable in ``x``, not in the whole number ``n``. (DLMF 5.15.1.)
     """
     n, x = _operands("polygamma", (asarray(operand("polygamma", n, "the order n")), x))
+    n = _whole(n) if isinstance(n, Tracer) else n
     plain = not isinstance(n, Tracer)
     if plain and not np.any(n):
         return p.digamma(x if x.shape or not n.shape else p.broadcast_in_dim(x, shape=n.shape, dims=()))
