@@ -309,3 +309,30 @@ def test_every_name_is_documented():
     for name in lax.ops.__all__:
         assert getattr(lax, name).__doc__
         assert getattr(lax, name).__name__ == name
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"])
+def test_cumulative_operations_are_those_of_jax(name, reverse):
+    jax = pytest.importorskip("jax")
+    x = np.random.default_rng(1).normal(size=(3, 4)) + 0.1
+    with jax.enable_x64(True):
+        for axis in (0, 1):
+            ours = lambda v, axis=axis: getattr(lax, name)(v, axis, reverse)
+            theirs = lambda v, axis=axis: getattr(jax.lax, name)(v, axis, reverse)
+            both(ours, np.asarray(theirs(x)), x)
+            np.testing.assert_allclose(fg.jacrev(ours)(x), jax.jacrev(theirs)(x), rtol=1e-12, atol=1e-14)
+            check_grads(ours, (x,), order=2)
+
+
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_top_k_is_that_of_jax(k):
+    jax = pytest.importorskip("jax")
+    x = np.random.default_rng(2).normal(size=(2, 5))
+    with jax.enable_x64(True):
+        values, places = jax.lax.top_k(x, k)
+        slope = jax.jacrev(lambda v: jax.lax.top_k(v, k)[0])(x)
+    for f in (lambda v: lax.top_k(v, k), fg.jit(lambda v: lax.top_k(v, k))):
+        np.testing.assert_array_equal(f(x)[0], values)
+        np.testing.assert_array_equal(f(x)[1], places)
+    np.testing.assert_array_equal(fg.jacrev(lambda v: lax.top_k(v, k)[0])(x), slope)

@@ -112,7 +112,6 @@ def parameters(function, *kinds):
 LACKING = {
     "array": {"ndmax": "is of nested sequences of objects"},
     "einsum_path": {"einsum_call": "is NumPy's own"},
-    "unique": {"sorted": "values are always sorted"},
 }
 
 

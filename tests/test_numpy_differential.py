@@ -247,6 +247,7 @@ rows("NAME(v)", "unique", "unique_all", "unique_counts", "unique_inverse", "trim
      "flatnonzero", "argwhere")  # fmt: skip
 rows("NAME(a, return_index=FLAG, return_inverse=FLAG2, return_counts=True)", "unique")
 rows("NAME(a, axis=AXIS, return_counts=FLAG)", "unique")
+rows("m.sort(NAME(v, sorted=FLAG))", "unique")
 rows("NAME(a)", "nonzero", "flatnonzero", "argwhere")
 rows("NAME(a > 0, a)", "extract")
 rows("NAME(y, y[1:])", "ix_")

@@ -209,10 +209,11 @@ def unique(
     axis: int | None = None,
     *,
     equal_nan: bool = True,
+    sorted: bool = True,
     size: int | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """As :func:`numpy.unique`: the sorted unique values.
+    """As :func:`numpy.unique`: the sorted unique values; ``sorted=False`` permits any order, and has this one too.
 
     With ``size``, which a traced array needs, there are exactly so many values: surplus ones are dropped, missing ones
     are ``fill_value`` (the least value if not given) with a count of 0 and the index of the least value. It is of the
