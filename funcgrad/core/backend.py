@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import BackendError, LeakedTracerError
+from .errors import BackendError
 from .types import FOREIGN_DTYPES
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def library_of(x: Any) -> Backend | None:
 def _backend_of_type(x: Any) -> Backend | None:
     t = type(x)
     if hasattr(t, "aval") and hasattr(x, "leak_message"):
-        raise LeakedTracerError(x.leak_message())
+        raise x._trace.use_error(x)
     for known, backend in list(_types.items()):
         if issubclass(t, known):
             _types[t] = backend

@@ -25,6 +25,7 @@ __all__ = [
     "OperandError",
     "OperandTypeError",
     "SerializationError",
+    "StaleViewError",
     "StaticArgumentError",
     "TracerArrayError",
     "TrainingError",
@@ -61,7 +62,19 @@ class TracerArrayError(ConcretizationError):
 
 
 class InPlaceError(FuncgradError, TypeError):
-    """A traced value was assigned to: ``x[i] = v``. Write ``x = x.at[i].set(v)``."""
+    """A traced value was written to where it must not be, or into a plain array that cannot hold it.
+
+    ``x[i] = v`` and ``x += v`` work on arrays that the traced function made itself: ``x = x.copy()``, ``np.zeros_like(x)``,
+    ``np.zeros(3, like=x)``, ``funcgrad.numpy.zeros(3)``, ``x * 2``. They raise on its arguments and on what it closes
+    over, which would change for the caller; and NumPy cannot put a traced value into an array of ``np.zeros(3)``.
+    """
+
+
+class StaleViewError(InPlaceError):
+    """A view (``row = y[0]``, ``y.T``) was used after its array was written to, or an array after a view of it was.
+
+    In NumPy both change, since they share memory. Write ``row = y[0].copy()`` to keep the old values.
+    """
 
 
 class LeakedTracerError(FuncgradError, RuntimeError):

@@ -20,7 +20,6 @@ from .config import config
 from .errors import (
     BackendError,
     ConcretizationError,
-    InPlaceError,
     LeakedTracerError,
     MissingRuleError,
     NonFiniteError,
@@ -34,6 +33,7 @@ __all__ = [
     "AS_NUMBER",
     "EVAL",
     "EXPORT",
+    "FOREIGN",
     "EvalTrace",
     "PASS_VALUES",
     "Primitive",
@@ -43,6 +43,8 @@ __all__ = [
     "Tracer",
     "current_trace",
     "eval_jaxpr",
+    "frozen",
+    "returned",
     "run_under",
     "set_trace",
     "stage",
@@ -59,6 +61,14 @@ class Trace:
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``primitive`` to values of this trace or of its ancestors."""
         raise NotImplementedError
+
+    def own(self, array: Any) -> Any:
+        """A new array of the function being traced, such that values of this trace can be assigned into it."""
+        return array
+
+    def use_error(self, tracer: Tracer) -> Exception:
+        """What to raise when a tracer is used after this trace ended."""
+        return LeakedTracerError(tracer.leak_message())
 
 
 class _State(threading.local):
@@ -194,10 +204,15 @@ def _find_primitive(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+#: What to write instead of assignment of a traced value into a plain array.
+INTO_PLAIN = (
+    "to assign into an array a[i] = x, make it by np.zeros_like(x), np.zeros(n, like=x), funcgrad.numpy.zeros(n) or "
+    "a = funcgrad.numpy.copy(a), or write a = funcgrad.at(a)[i].set(x)"
+)
+
 #: What to write instead of what asks for a plain number without saying so.
 AS_NUMBER = (
-    "math.sin(x) and `a[i] = x` into a plain array ask for a plain number too: write np.sin(x), and "
-    "a = funcgrad.at(a)[i].set(x)"
+    f"math.sin(x) and `a[i] = x` into a plain array ask for a plain number too: write np.sin(x), and {INTO_PLAIN}"
 )
 
 
@@ -207,13 +222,20 @@ PASS_VALUES = (
     "funcgrad.pure_callback gives the other library the values, funcgrad.custom_vjp a derivative to what it does"
 )
 
+#: The memory of what the traced function did not make itself: its arguments, and views of them.
+FOREIGN: Any = type("Foreign", (), {"base": None, "readonly": False})()
+
 
 class Tracer:
-    """A value seen by a trace. The NumPy surface installs operators and methods on this class."""
+    """A value seen by a trace. The NumPy surface installs operators and methods on this class.
 
-    __slots__ = ("_trace",)
+    ``_memory`` is set where the array shares memory with others (:mod:`.memory`).
+    """
+
+    __slots__ = ("__weakref__", "_memory", "_trace")
     __hash__ = None  # type: ignore[assignment]
     _trace: Trace
+    _memory: Any
 
     @property
     def aval(self) -> Aval:
@@ -239,6 +261,17 @@ class Tracer:
     def device(self) -> Any:
         """Where the value is computed, as the array API standard's ``device``."""
         return current_backend().device
+    def renewed(self) -> Tracer:
+        """Another object for the same value: assignment to one of the two leaves the other as it is."""
+        raise NotImplementedError
+
+    def rebind(self, value: Any) -> None:
+        """Stand for ``value`` from now on, which is of this trace or of one around it."""
+        raise NotImplementedError
+
+    def constant(self) -> Any:
+        """The plain array that the tracer stands for, where nothing is lost by using it; else None."""
+        return None
 
     def concrete(self, use: str, instead: str = "") -> Any:
         """The concrete value, where there is one; else raises ConcretizationError.
@@ -295,11 +328,14 @@ class Tracer:
             raise TypeError("len() of unsized object")
         return self.aval.shape[0]
 
-    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        constant = None if self._trace.ended else self.constant()
+        if constant is not None:
+            return np.array(constant, dtype)
         raise TracerArrayError(
             f"a plain array was asked for, as by np.array([x, y]) or a function outside funcgrad, but {self.describe()}; "
             f"use fnp.stack([x, y]), fnp.asarray or another function of funcgrad.numpy, fnp.take(table, i, axis=0) to "
-            f"index a plain array with it, a = funcgrad.at(a)[i].set(x) to assign it into one, or funcgrad.pure_callback for "
+            f"index a plain array with it, {INTO_PLAIN}, or funcgrad.pure_callback for "
             f"code that must stay outside"
         )
 
@@ -309,12 +345,6 @@ class Tracer:
     def __dlpack_device__(self) -> tuple[Any, Any]:
         found: tuple[Any, Any] = self.concrete(EXPORT, PASS_VALUES).__dlpack_device__()
         return found
-
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise InPlaceError(
-            "traced values cannot be assigned to; instead of `x[i] = v` write `x = x.at[i].set(v)` "
-            "(and `x = x.at[i].add(v)` for `x[i] += v`)"
-        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.aval}>"
@@ -455,6 +485,20 @@ class StageTracer(Tracer):
     def shape(self) -> tuple[int, ...]:
         return self._var.aval.shape
 
+    def renewed(self) -> StageTracer:
+        return StageTracer(self._trace, self._var)
+
+    def rebind(self, value: Any) -> None:
+        self._var = value._var
+
+    def constant(self) -> Any:
+        value = next((c for v, c in self._trace.constants.values() if v is self._var), None)
+        return value.constant() if isinstance(value, Tracer) else value
+
+    def concrete(self, use: str, instead: str = "") -> Any:
+        value = self.constant()
+        return super().concrete(use, instead) if value is None else value
+
     def describe(self) -> str:
         return self._trace.describe(self._var)[0]
 
@@ -485,7 +529,17 @@ class StageTrace(Trace):
         """A tracer for a further input."""
         var = Var(aval)
         self.invars.append(var)
-        return StageTracer(self, var)
+        tracer = StageTracer(self, var)
+        tracer._memory = FOREIGN
+        return tracer
+
+    def own(self, array: Any) -> Any:
+        if type(array) is StageTracer and array._trace is self:
+            return array
+        found = self.constants.get(id(array))
+        if found is None:
+            found = self.constants[id(array)] = (Var(aval_of(array).strong()), array)
+        return StageTracer(self, found[0])
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         args, params = primitive.stage(args, params)
@@ -510,7 +564,7 @@ class StageTrace(Trace):
             return None
         if isinstance(x, Tracer):
             if x._trace.ended:
-                raise LeakedTracerError(x.leak_message())
+                raise x._trace.use_error(x)
         elif isinstance(x, np.generic) or (isinstance(x, np.ndarray) and x.ndim == 0):
             return _literal(x, None)
         found = self.constants.get(id(x))
@@ -556,6 +610,20 @@ class StageTrace(Trace):
 def _literal(x: Any, dtype: Any) -> Literal:
     value = np.asarray(x, dtype)[()]
     return Literal(value, Aval((), value.dtype))
+
+
+def frozen(x: Any) -> Any:
+    """``x`` such that no assignment to the object ``x`` changes it."""
+    return x.renewed() if isinstance(x, Tracer) else x
+
+
+def returned(x: Any) -> Any:
+    """A result of a traced function that is none of its trace's own, as the caller may have it."""
+    if not isinstance(x, Tracer):
+        return x
+    if x._trace.ended:
+        raise x._trace.use_error(x)
+    return x.renewed()
 
 
 def stage(

@@ -15,6 +15,7 @@ import numpy as np
 from .. import primitives as p
 from ..core.backend import _default
 from ..core.errors import OperandError
+from ..core.memory import view_of
 from ..core.trace import Tracer
 from ..core.types import aval_of, is_inexact, promote, shape_of
 from . import _promote
@@ -28,6 +29,7 @@ from ._promote import (
     eager,
     normalize_axis,
     operand,
+    own,
     staging,
 )
 from ._promote import full as _full
@@ -49,10 +51,17 @@ _FLOAT64 = np.dtype(np.float64)
 def array(object: Any, dtype: Any = None, *, copy: bool | None = True, ndmin: int = 0) -> Any:
     """As :func:`numpy.array`: of numbers, arrays, tracers, and nested lists of them. Traced values need no copy."""
     if all_plain((object,)) and _default.name == "numpy":
-        return np.array(object, dtype, copy=copy, ndmin=ndmin)
+        return _inexact(np.array(object, dtype, copy=copy, ndmin=ndmin))
     result = _promote.asarray(operand("array", object), dtype)
     shape = shape_of(result)
+    if result is object and copy and isinstance(result, Tracer):
+        result = result.renewed()
     return p.reshape(result, shape=(*[1] * (ndmin - len(shape)), *shape)) if len(shape) < ndmin else result
+
+
+def _inexact(x: Any) -> Any:
+    """An array of real or complex numbers may be assigned into; one of integers stays plain, since it may be an index."""
+    return own(x) if x.ndim and x.dtype.kind in "fc" else x
 
 
 def asarray(a: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
@@ -63,8 +72,9 @@ def asarray(a: Any, dtype: Any = None, *, device: Any = None, copy: bool | None 
     return _promote.asarray(operand("asarray", a), dtype)
 
 
-@eager(np.copy)
+@eager(lambda a: own(np.copy(a)))
 def copy(a: Any) -> Any:
+    """As :func:`numpy.copy`. In a function that is traced, traced values can be assigned into the copy."""
     return p.copy(_promote.asarray(operand("copy", a)))
 
 
@@ -95,14 +105,14 @@ def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.zeros`."""
     check_device("zeros", device)
     if _default.name == "numpy" and not staging() and all_plain((shape,)):
-        return np.zeros(shape, dtype)
-    return _full(_shape(shape), 0, dtype)
+        return own(np.zeros(shape, dtype))
+    return own(_full(_shape(shape), 0, dtype))
 
 
 def ones(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.ones`."""
     check_device("ones", device)
-    return _full(_shape(shape), 1, dtype)
+    return own(_full(_shape(shape), 1, dtype))
 
 
 def empty(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
@@ -120,7 +130,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
         if _promote.broadcast_shapes("full", shape_of(fill_value), sizes) != sizes:
             raise OperandError(f"full: a value of shape {shape_of(fill_value)} does not broadcast to {sizes}")
         return _promote.expand_to(convert_to(fill_value, dtype), sizes)
-    return _full(sizes, fill_value, dtype)
+    return own(_full(sizes, fill_value, dtype))
 
 
 def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None, device: Any = None) -> Any:
@@ -265,7 +275,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, device:
     M = N if M is None else M
     dtype = np.dtype(dtype)
     if not staging() or N * M * dtype.itemsize <= _promote.SMALL:
-        return constant(np.eye(N, M, k, dtype))
+        return _inexact(constant(np.eye(N, M, k, dtype)))
     return convert_to(p.eq(*_row_and_column(N, M, k)), dtype)
 
 
@@ -330,16 +340,22 @@ def take_diagonal(x: Any, k: int, axis1: int, axis2: int) -> Any:
     return p.structure.move_axis(found, 0, len(shape) - 2)
 
 
-@eager(lambda v, k=0: np.diag(v, k).copy())
 def diag(v: Any, k: int = 0) -> Any:
     """As :func:`numpy.diag`: the diagonal of a matrix, which is a copy, or the matrix of a diagonal."""
-    v = _promote.asarray(operand("diag", v))
-    shape = shape_of(v)
-    if len(shape) == 2:
-        return take_diagonal(v, k, 0, 1)
-    if len(shape) != 1:
-        raise OperandError(f"diag: the array must have one or two axes, not the shape {shape}")
-    (n,) = shape
+    v = v if isinstance(v, Tracer) else _promote.asarray(operand("diag", v))
+    if len(shape_of(v)) not in (1, 2):
+        raise OperandError(f"diag: the array must have one or two axes, not the shape {shape_of(v)}")
+    return _diagonal_of(v, k) if len(shape_of(v)) == 2 else _matrix_of(v, k)
+
+
+@eager(lambda v, k: np.diag(v, k).copy(), view=True, readonly=True)
+def _diagonal_of(v: Any, k: int) -> Any:
+    return take_diagonal(v, k, 0, 1)
+
+
+@eager(np.diag)
+def _matrix_of(v: Any, k: int) -> Any:
+    (n,) = shape_of(v)
     size = n + abs(k)
     # Row i of an n x (size + 1) array holds v[i] at column 0: row-major, that steps along the diagonal.
     start = k if k >= 0 else -k * size
@@ -393,10 +409,11 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     for place, n in zip(places, sizes):
         shape[place] = n
     result = []
-    for x, n, place in zip(arrays, sizes, places):
+    for base, x, n, place in zip(xi, arrays, sizes, places):
         x = p.reshape(x, shape=(n,))
         full_shape = tuple(m if not sparse or i == place else 1 for i, m in enumerate(shape))
-        result.append(p.broadcast_in_dim(x, shape=full_shape, dims=(place,)))
+        grid = p.broadcast_in_dim(x, shape=full_shape, dims=(place,))
+        result.append(grid if copy or not isinstance(base, Tracer) else view_of(grid, base, readonly=True))
     return tuple(result)
 
 

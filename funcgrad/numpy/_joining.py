@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import primitives as prim
 from ..core.errors import OperandError, OperandTypeError
-from ..core.trace import Tracer
+from ..core.trace import Tracer, frozen
 from ..core.types import aval_of, dtype_of
 from ._indexing import searchsorted, take
 from ._promote import INDEX, all_plain, asarray, convert_to, eager, eager_allowed, expand_to, normalize_axis, refuse_out
@@ -196,7 +196,7 @@ def _cut(x: Any, axis: int, points: Sequence[int]) -> list[Any]:
     return parts
 
 
-@eager(np.array_split)
+@eager(np.array_split, view=True)
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """As :func:`numpy.array_split`."""
     ary = asarray(ary)
@@ -211,7 +211,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return _cut(ary, axis, np.cumsum(sizes)[:-1].tolist())
 
 
-@eager(np.split)
+@eager(np.split, view=True)
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """As :func:`numpy.split`."""
     ary = asarray(ary)
@@ -224,20 +224,20 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return array_split(ary, indices_or_sections, axis)
 
 
-@eager(np.hsplit)
+@eager(np.hsplit, view=True)
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """As :func:`numpy.hsplit`."""
     return split(ary, indices_or_sections, 1 if _rank("hsplit", ary, 1) > 1 else 0)
 
 
-@eager(np.vsplit)
+@eager(np.vsplit, view=True)
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """As :func:`numpy.vsplit`."""
     _rank("vsplit", ary, 2)
     return split(ary, indices_or_sections, 0)
 
 
-@eager(np.dsplit)
+@eager(np.dsplit, view=True)
 def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """As :func:`numpy.dsplit`."""
     _rank("dsplit", ary, 3)
@@ -251,7 +251,7 @@ def _rank(name: str, x: Any, least: int) -> int:
     return rank
 
 
-@eager(np.unstack)
+@eager(np.unstack, view=True)
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """As :func:`numpy.unstack`."""
     x = asarray(x)
@@ -311,7 +311,7 @@ def _repeat_each(a: Any, count: int, axis: int) -> Any:
     if count < 0:
         raise ValueError("repeats may not contain negative values.")
     if count == 1:
-        return a
+        return frozen(a)
     before, after = a.shape[: axis + 1], a.shape[axis + 1 :]
     rank = a.ndim
     dims = (*range(axis + 1), *range(axis + 2, rank + 1))

@@ -15,8 +15,20 @@ import numpy as np
 
 from .. import primitives as prim
 from ..core.errors import OperandError
+from ..core.memory import view_of
+from ..core.trace import Tracer, frozen
 from ..core.types import aval_of
-from ._promote import asarray, convert_to, eager, expand_to, normalize_axis, promote_dtypes, refuse_out
+from ._promote import (
+    all_plain,
+    asarray,
+    convert_to,
+    eager,
+    eager_allowed,
+    expand_to,
+    normalize_axis,
+    promote_dtypes,
+    refuse_out,
+)
 from ._shape import moveaxis, permute, ravel, reshape_to, roll
 
 __all__ = [
@@ -285,7 +297,6 @@ def _stand_in(shape: tuple[int, ...]) -> Any:
     return np.broadcast_to(np.float64(0), shape)
 
 
-@eager(np.einsum)
 def einsum(subscripts: Any, /, *operands: Any, out: Any = None, optimize: Any = True, dtype: Any = None) -> Any:
     """As :func:`numpy.einsum`, with a string or with lists of axis numbers.
 
@@ -293,6 +304,8 @@ def einsum(subscripts: Any, /, *operands: Any, out: Any = None, optimize: Any = 
     (``False``: from left to right).
     """
     refuse_out("einsum", out)
+    if eager_allowed() and all_plain((subscripts, *operands)):
+        return np.einsum(subscripts, *operands, optimize=optimize, dtype=dtype)
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists(subscripts, operands)
     arrays = _operands("einsum", *operands)
@@ -314,7 +327,10 @@ def einsum(subscripts: Any, /, *operands: Any, out: Any = None, optimize: Any = 
         terms.append((x, x_labels))
     ((x, labels),) = terms
     x, labels = _summed(x, labels, set(output))
-    return permute(x, [labels.index(i) for i in output])
+    result = permute(x, [labels.index(i) for i in output])
+    if len(operands) == 1 and set(inputs[0]) == set(output) and isinstance(operands[0], Tracer) and dtype is None:
+        return view_of(result.renewed(), operands[0])
+    return frozen(result)
 
 
 def _from_lists(first: Any, rest: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:

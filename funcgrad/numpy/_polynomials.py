@@ -338,7 +338,7 @@ def polyfit(x: Any, y: Any, deg: int, rcond: Any = None, full: bool = False, w: 
 # Zeros at the ends ----------------------------------------------------------------------------------------------------
 
 
-@eager(np.trim_zeros)
+@eager(np.trim_zeros, view=True)
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     """As :func:`numpy.trim_zeros`. What is cut off depends on the values, so that they must be concrete.
 

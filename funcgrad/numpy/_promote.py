@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from inspect import CO_VARARGS
 from math import prod
 from types import EllipsisType, NoneType
 from typing import Any
@@ -24,9 +25,10 @@ from numpy.exceptions import AxisError
 from ..core.backend import _default, current_backend, library_of
 from ..core.config import config
 from ..core.errors import ForeignArrayError, InPlaceError, OperandError, OperandTypeError
+from ..core.memory import Memory, view_of
 from ..core.trace import EVAL, StageTrace, Trace, Tracer, current_trace
 from ..core.types import Aval, aval_of, dtype_of, foreign_advice, is_array_like, promote
-from ..primitives import broadcast_in_dim, concatenate, convert, real, reshape
+from ..primitives import broadcast_in_dim, concatenate, convert, copy, real, reshape
 
 __all__ = [
     "INDEX",
@@ -54,6 +56,7 @@ __all__ = [
     "mask_of",
     "normalize_axis",
     "operand",
+    "own",
     "promote_args",
     "promote_dtypes",
     "refuse_out",
@@ -104,17 +107,23 @@ def eager_allowed() -> bool:
     return _default.name == "numpy" and not config.debug_nans
 
 
-def eager(numpy_function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def eager(
+    numpy_function: Callable[..., Any], view: bool = False, readonly: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function of the surface: plain arguments go to ``numpy_function``, all others to the decorated rule.
 
     The rule has NumPy's signature. It is kept as ``__wrapped__``. NumPy is never given an ``out`` argument to write to:
     a call that has one goes to the rule, which refuses it with :func:`refuse_out`.
+
+    ``view``: NumPy's result shares memory with the first argument, or each result with its own; ``readonly`` if it may not
+    be written to. The result of any other function is an array of its own, even where the rule has nothing to do.
     """
 
     def decorate(rule: Callable[..., Any]) -> Callable[..., Any]:
         code = rule.__code__
         names = code.co_varnames[: code.co_argcount]
         positional = names.index("out") if "out" in names else 99
+        each = bool(code.co_flags & CO_VARARGS)
 
         @wraps(rule)
         def function(*args: Any, **keywords: Any) -> Any:
@@ -126,13 +135,45 @@ def eager(numpy_function: Callable[..., Any]) -> Callable[[Callable[..., Any]], 
                 and not config.debug_nans
             ):
                 return numpy_function(*args, **keywords)
-            return rule(*args, **keywords)
+            y = rule(*args, **keywords)
+            if view:
+                return _viewed(y, args or tuple(keywords.values()), each, readonly)
+            if isinstance(y, Tracer) and (
+                getattr(y, "_memory", None) is not None or _is_among(y, args) or _is_among(y, keywords.values())
+            ):
+                return y.renewed()
+            return y
 
         if not function.__doc__:
             function.__doc__ = f"As :func:`numpy.{numpy_function.__name__}`."
         return function
 
     return decorate
+
+
+def _is_among(x: Any, values: Iterable[Any]) -> bool:
+    return any(v is x or (type(v) in (list, tuple) and _is_among(x, v)) for v in values)
+
+
+def _viewed(y: Any, args: tuple[Any, ...], each: bool, readonly: bool) -> Any:
+    """The results of a rule marked as views of the arguments."""
+    if not isinstance(y, (tuple, list)):
+        return view_of(y, args[0], None, readonly) if isinstance(args[0], Tracer) else y
+    sources = args if each else (args[0],) * len(y)
+    return type(y)(view_of(v, x, None, readonly) if isinstance(x, Tracer) else v for v, x in zip(y, sources))
+
+
+def own(x: Any) -> Any:
+    """A new plain array as one that the function at work may assign traced values into."""
+    trace = current_trace()
+    if trace is EVAL:
+        return x
+    if np.ndim(x) or isinstance(x, Tracer):
+        return trace.own(x)
+    y = trace.own(copy(x) if isinstance(trace, StageTrace) else x)
+    if isinstance(y, Tracer):
+        Memory.of(y)  # an array, although it has no axes
+    return y
 
 
 def refuse_out(name: str, out: Any) -> None:

@@ -84,7 +84,7 @@ def permute(x: Any, axes: Sequence[int]) -> Any:
 # Shape ----------------------------------------------------------------------------------------------------------------
 
 
-@eager(np.reshape)
+@eager(np.reshape, view=True)
 def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
     """As :func:`numpy.reshape`. ``order`` is "C" or "F"; traced values have no memory layout, "A" is "C"."""
     a = asarray(a)
@@ -115,14 +115,14 @@ def _order(order: str) -> str:
     return "F" if order == "F" else "C"
 
 
-@eager(np.ravel)
+@eager(np.ravel, view=True)
 def ravel(a: Any, order: str = "C") -> Any:
     """As :func:`numpy.ravel`."""
     a = asarray(a)
     return reshape_to(a if _order(order) == "C" else transpose(a), (prod(a.shape),))
 
 
-@eager(np.squeeze)
+@eager(np.squeeze, view=True)
 def squeeze(a: Any, axis: Any = None) -> Any:
     """As :func:`numpy.squeeze`."""
     a = asarray(a)
@@ -134,7 +134,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     return reshape_to(a, tuple(n for i, n in enumerate(a.shape) if i not in axes))
 
 
-@eager(np.expand_dims)
+@eager(np.expand_dims, view=True)
 def expand_dims(a: Any, axis: Any) -> Any:
     """As :func:`numpy.expand_dims`."""
     a = asarray(a)
@@ -145,19 +145,19 @@ def expand_dims(a: Any, axis: Any) -> Any:
     return reshape_to(a, tuple(1 if i in places else next(sizes) for i in range(rank)))
 
 
-@eager(np.atleast_1d)
+@eager(np.atleast_1d, view=True)
 def atleast_1d(*arys: Any) -> Any:
     """As :func:`numpy.atleast_1d`."""
     return _each(lambda x: x if x.ndim >= 1 else reshape_to(x, (1,)), arys)
 
 
-@eager(np.atleast_2d)
+@eager(np.atleast_2d, view=True)
 def atleast_2d(*arys: Any) -> Any:
     """As :func:`numpy.atleast_2d`."""
     return _each(lambda x: x if x.ndim >= 2 else reshape_to(x, (1, prod(x.shape))), arys)
 
 
-@eager(np.atleast_3d)
+@eager(np.atleast_3d, view=True)
 def atleast_3d(*arys: Any) -> Any:
     """As :func:`numpy.atleast_3d`."""
 
@@ -177,7 +177,7 @@ def _each(function: Callable[[Any], Any], arrays: Sequence[Any]) -> Any:
 # Axes -----------------------------------------------------------------------------------------------------------------
 
 
-@eager(np.transpose)
+@eager(np.transpose, view=True)
 def transpose(a: Any, axes: Any = None) -> Any:
     """As :func:`numpy.transpose`."""
     a = asarray(a)
@@ -192,7 +192,7 @@ def transpose(a: Any, axes: Any = None) -> Any:
 permute_dims = transpose
 
 
-@eager(np.matrix_transpose)
+@eager(np.matrix_transpose, view=True)
 def matrix_transpose(x: Any, /) -> Any:
     """As :func:`numpy.matrix_transpose`."""
     x = asarray(x)
@@ -201,7 +201,7 @@ def matrix_transpose(x: Any, /) -> Any:
     return swapaxes(x, -1, -2)
 
 
-@eager(np.swapaxes)
+@eager(np.swapaxes, view=True)
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """As :func:`numpy.swapaxes`."""
     a = asarray(a)
@@ -211,7 +211,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     return permute(a, order)
 
 
-@eager(np.moveaxis)
+@eager(np.moveaxis, view=True)
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """As :func:`numpy.moveaxis`."""
     a = asarray(a)
@@ -229,7 +229,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     return permute(a, order)
 
 
-@eager(np.rollaxis)
+@eager(np.rollaxis, view=True)
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     """As :func:`numpy.rollaxis`."""
     a = asarray(a)
@@ -240,7 +240,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     return permute(a, order)
 
 
-@eager(_copied(np.diagonal))
+@eager(_copied(np.diagonal), view=True, readonly=True)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """As :func:`numpy.diagonal`, but never a view."""
     a = asarray(a)
@@ -259,7 +259,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 # Broadcasting ---------------------------------------------------------------------------------------------------------
 
 
-@eager(_copied(np.broadcast_to))
+@eager(_copied(np.broadcast_to), view=True, readonly=True)
 def broadcast_to(array: Any, shape: Any) -> Any:
     """As :func:`numpy.broadcast_to`, but never a read-only view."""
     x, shape = asarray(array), shape_tuple(shape)
@@ -268,7 +268,7 @@ def broadcast_to(array: Any, shape: Any) -> Any:
     return x if x.shape == shape else expand_to(x, shape)
 
 
-@eager(_copied(np.broadcast_arrays))
+@eager(_copied(np.broadcast_arrays), view=True, readonly=True)
 def broadcast_arrays(*args: Any) -> tuple[Any, ...]:
     """As :func:`numpy.broadcast_arrays`, but the results are no views of each other."""
     arrays = [asarray(x) for x in args]
@@ -284,7 +284,7 @@ def broadcast_shapes(*args: Any) -> Shape:
 # Order ----------------------------------------------------------------------------------------------------------------
 
 
-@eager(np.flip)
+@eager(np.flip, view=True)
 def flip(m: Any, axis: Any = None) -> Any:
     """As :func:`numpy.flip`."""
     m = asarray(m)
@@ -292,7 +292,7 @@ def flip(m: Any, axis: Any = None) -> Any:
     return prim.rev(m, axes=axes) if any(m.shape[i] > 1 for i in axes) else m
 
 
-@eager(np.flipud)
+@eager(np.flipud, view=True)
 def flipud(m: Any) -> Any:
     """As :func:`numpy.flipud`."""
     m = asarray(m)
@@ -301,7 +301,7 @@ def flipud(m: Any) -> Any:
     return flip(m, 0)
 
 
-@eager(np.fliplr)
+@eager(np.fliplr, view=True)
 def fliplr(m: Any) -> Any:
     """As :func:`numpy.fliplr`."""
     m = asarray(m)
@@ -310,7 +310,7 @@ def fliplr(m: Any) -> Any:
     return flip(m, 1)
 
 
-@eager(np.rot90)
+@eager(np.rot90, view=True)
 def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
     """As :func:`numpy.rot90`."""
     m = asarray(m)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import OperandError
+from ..core.memory import view_of
+from ..core.trace import Tracer
 from ._indexing import take
 from ._promote import asarray, normalize_axis
 from ._shape import moveaxis
@@ -35,6 +37,7 @@ def sliding_window_view(
            [1., 2., 3.],
            [2., 3., 4.]])
     """
+    base = x
     x = asarray(x)
     sizes = tuple(map(operator.index, window_shape)) if np.iterable(window_shape) else (operator.index(window_shape),)
     if any(w < 0 for w in sizes):
@@ -53,4 +56,4 @@ def sliding_window_view(
             raise OperandError("sliding_window_view: window shape cannot be larger than input array shape")
         where = np.arange(places)[:, None] + np.arange(size)
         x = moveaxis(take(x, where, axis=a), a + 1, -1)
-    return x
+    return view_of(x.renewed(), base, readonly=True) if isinstance(x, Tracer) and isinstance(base, Tracer) else x

@@ -40,7 +40,18 @@ from ..primitives import (
 )
 from ._promote import all_plain, asarray, eager_allowed, expand_to
 
-__all__ = ["MODES", "Subscript", "broadcast", "getitem", "index_error", "is_mask", "is_plain", "parse", "resolve"]
+__all__ = [
+    "MODES",
+    "Subscript",
+    "broadcast",
+    "getitem",
+    "index_error",
+    "is_basic",
+    "is_mask",
+    "is_plain",
+    "parse",
+    "resolve",
+]
 
 MODES = ("raise", "clip", "wrap", "fill", "drop")
 _INT64 = np.dtype(np.int64)
@@ -470,6 +481,17 @@ def is_mask(x: Any) -> bool:
     except ConcretizationError:
         return True
     return False
+
+
+def is_basic(index: Any) -> bool:
+    """Whether NumPy gives a view for the index: integers, slices, Ellipsis and newaxis. A traced scalar is an integer."""
+    for e in index if type(index) is tuple else (index,):
+        if type(e) is int or isinstance(e, slice) or e is None or e is Ellipsis or isinstance(e, np.integer):
+            continue
+        if isinstance(e, Tracer) and not e.shape and e.dtype.kind in "iu":
+            continue
+        return False
+    return True
 
 
 def getitem(x: Any, index: Any) -> Any:

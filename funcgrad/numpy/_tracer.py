@@ -10,16 +10,17 @@ Importing this module installs all of it on :class:`~funcgrad.core.trace.Tracer`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from .. import primitives as p
-from ..core.errors import InPlaceError, MissingRuleError
+from ..core.errors import MissingRuleError
 from ..core.trace import Tracer
 from ..core.types import Aval, is_array_like
 from . import (
     _array_api,
+    _assign,
     _calculus,
     _conversion,
     _covariance,
@@ -46,7 +47,7 @@ from . import (
     fft,
     linalg,
 )
-from ._promote import INDEX, is_weak
+from ._promote import INDEX, is_weak, refuse_out
 from ._ufunc import Ufunc
 
 __all__ = ["SURFACE"]
@@ -77,32 +78,13 @@ _MODULES = (
 )
 
 
-def _writing(name: str, instead: str) -> Callable[..., NoReturn]:
-    """A function of NumPy that writes into its first argument."""
-
-    def function(*_: Any, **__: Any) -> NoReturn:
-        raise InPlaceError(f"np.{name} changes an array in place, which a traced value cannot be; write `{instead}`")
-
-    return function
-
-
-#: NumPy's functions that write into their argument, and what to write instead.
-_WRITING = {
-    "copyto": "x = fnp.where(mask, values, x)",
-    "fill_diagonal": "x = fnp.fill_diagonal(x, value)",
-    "place": "x = x.at[mask].set(values)",
-    "put": "x = x.at[i].set(values)",
-    "put_along_axis": "x = fnp.put_along_axis(x, indices, values, axis)",
-    "putmask": "x = fnp.where(mask, values, x)",
-}
-
 #: The functions of this package by NumPy's qualified name.
 SURFACE: dict[str, Callable[..., Any]] = {
     **{name: getattr(module, name) for module in _MODULES for name in module.__all__},
     **{f"fft.{name}": getattr(fft, name) for name in fft.__all__},
     **{f"linalg.{name}": getattr(linalg, name) for name in linalg.__all__},
     **{f"lib.stride_tricks.{name}": getattr(_stride_tricks, name) for name in _stride_tricks.__all__},
-    **{name: _writing(name, instead) for name, instead in _WRITING.items()},
+    **_assign.WRITING,
 }
 
 
@@ -201,6 +183,23 @@ _UNARY = {
     "invert": _ufuncs.invert,
 }
 
+#: The operators that have an augmented form: how it is written, and NumPy's ufunc, which knows what may be cast.
+_AUGMENTED = {
+    "add": ("+", np.add),
+    "sub": ("-", np.subtract),
+    "mul": ("*", np.multiply),
+    "truediv": ("/", np.true_divide),
+    "floordiv": ("//", np.floor_divide),
+    "mod": ("%", np.remainder),
+    "pow": ("**", np.power),
+    "matmul": ("@", np.matmul),
+    "and": ("&", np.bitwise_and),
+    "or": ("|", np.bitwise_or),
+    "xor": ("^", np.bitwise_xor),
+    "lshift": ("<<", np.left_shift),
+    "rshift": (">>", np.right_shift),
+}
+
 _power, _reflected_power = _binary(_ufuncs.power)
 
 
@@ -209,7 +208,8 @@ def _pow(self: Tracer, exponent: Any, modulus: Any = None) -> Any:
     if modulus is not None:
         return NotImplemented
     if type(exponent) is int and self.aval.dtype.kind == "f" and not self.aval.weak:
-        return _ufuncs.power.rule(self, exponent)
+        y = _ufuncs.power.rule(self, exponent)
+        return y.renewed() if y is self else y
     if type(exponent) is float and exponent == 0.5 and self.aval.dtype.kind in "fc":
         return _unary(_ufuncs.sqrt)(self)
     if type(exponent) is int and exponent < 0 and self.aval.weak and self.aval.dtype.kind == "i":
@@ -248,7 +248,7 @@ def _round(self: Tracer, ndigits: int | None = None) -> Any:
 def _iter(self: Tracer) -> Iterator[Any]:
     if not self.ndim:
         raise TypeError("iteration over a 0-d array")
-    return (_indexing.getitem(self, i) for i in range(self.shape[0]))
+    return (_assign.read(self, i) for i in range(self.shape[0]))
 
 
 def _contains(self: Tracer, value: Any) -> bool:
@@ -273,7 +273,7 @@ def _transpose(self: Tracer, *axes: Any) -> Any:
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _shape.ravel(self, order)
+    return _shape.ravel(self, order).renewed()
 
 
 def _astype(
@@ -283,7 +283,7 @@ def _astype(
         raise TypeError(
             f"Cannot cast array data from {self.dtype!r} to {np.dtype(dtype)!r} according to the rule {casting!r}"
         )
-    return _creation.astype(self, dtype)
+    return _creation.astype(self, dtype) if copy or self.dtype != dtype else self
 
 
 def _copy(self: Tracer, order: str = "C") -> Any:
@@ -296,15 +296,6 @@ def _clip(self: Tracer, min: Any = None, max: Any = None, out: Any = None) -> An
 
 def _conjugate(self: Tracer) -> Any:
     return _ufuncs.conjugate(self)
-
-
-def _in_place(name: str, instead: str) -> Callable[..., NoReturn]:
-    """A method of ndarray that changes the array."""
-
-    def method(self: Tracer, *_: Any, **__: Any) -> NoReturn:
-        raise InPlaceError(f"x.{name}() changes an array in place, which a traced value cannot be; write `{instead}`")
-
-    return method
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -321,15 +312,12 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "conjugate": _conjugate,
     "copy": _copy,
     "dot": _linear.dot,
-    "fill": _in_place("fill", "x = fnp.full_like(x, value)"),
     "flatten": _flatten,
-    "partition": _in_place("partition", "x = fnp.sort(x)"),
-    "put": _in_place("put", "x = x.at[i].set(v)"),
     "repeat": _joining.repeat,
     "reshape": _reshape,
     "round": _ufuncs.round,
-    "sort": _in_place("sort", "x = fnp.sort(x)"),
     "transpose": _transpose,
+    **_assign.METHODS,
 }  # fmt: skip
 
 
@@ -359,14 +347,15 @@ _PROPERTIES: dict[str, Callable[[Tracer], Any]] = {
 
 def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
     """``np.sin(x)`` and ``array + x``: the function of this package of the same name."""
-    if out is not None and any(o is not None for o in out):
-        raise InPlaceError(
-            f"np.{ufunc.__name__} was asked to write a traced value into a plain array (out=, or an operator like "
-            f"`a += x`); write `a = a + x`, or `a = fnp.{ufunc.__name__}(...)`"
-        )
     function = SURFACE.get(ufunc.__name__)
     if function is None:
         raise _no_form(f"np.{ufunc.__name__}")
+    if method == "at":
+        return _assign.write_at(ufunc, *inputs)
+    if out is not None and any(o is not None for o in out):
+        if method != "__call__":
+            refuse_out(f"np.{ufunc.__name__}.{method}", out)
+        return _assign.write_out(ufunc, function, inputs, out, keywords)
     if method == "__call__":
         return function(*inputs, **keywords)
     if method not in ("reduce", "reduceat", "accumulate", "outer", "at") or not isinstance(function, Ufunc):
@@ -380,7 +369,14 @@ def _array_function(self: Tracer, func: Any, types: Any, args: Any, kwargs: Any)
     function = SURFACE.get(name)
     if function is None:
         raise _no_form(f"np.{name}")
+    if name in _LIKE:
+        # What `like=` leaves of the arguments: memory layout and device, which traced values do not have.
+        kwargs = {k: v for k, v in kwargs.items() if k not in ("order", "device")}
     return function(*args, **kwargs)
+
+
+#: NumPy's functions that take `like=`.
+_LIKE = frozenset({"arange", "array", "asarray", "empty", "eye", "full", "identity", "ones", "tri", "zeros"})
 
 
 def _no_form(name: str) -> MissingRuleError:
@@ -397,16 +393,20 @@ def _install() -> None:
     found: dict[str, Any] = {}
     for name, ufunc in _BINARY.items():
         found[f"__{name}__"], found[f"__r{name}__"] = _binary(ufunc)
+    found |= {
+        "__pow__": _pow,
+        "__rpow__": _reflected_power,
+        "__matmul__": _matmul,
+        "__rmatmul__": _reflected_matmul,
+    }
+    for name, (symbol, ufunc) in _AUGMENTED.items():
+        found[f"__i{name}__"] = _assign.augmented(symbol, found[f"__{name}__"], ufunc)
     for name, ufunc in _COMPARISONS.items():
         # Python reflects comparisons by itself: x < y becomes y > x.
         found[f"__{name}__"] = _binary(ufunc)[0]
     for name, ufunc in _UNARY.items():
         found[f"__{name}__"] = _unary(ufunc)
     found |= {
-        "__pow__": _pow,
-        "__rpow__": _reflected_power,
-        "__matmul__": _matmul,
-        "__rmatmul__": _reflected_matmul,
         "__round__": _round,
         "__floor__": _to_integer(_ufuncs.floor),
         "__ceil__": _to_integer(_ufuncs.ceil),
@@ -414,7 +414,8 @@ def _install() -> None:
         "__iter__": _iter,
         "__contains__": _contains,
         "__format__": _format,
-        "__getitem__": _indexing.getitem,
+        "__getitem__": _assign.read,
+        "__setitem__": _assign.write,
         "__array_ufunc__": _array_ufunc,
         "__array_function__": _array_function,
         "__array_priority__": 100.0,

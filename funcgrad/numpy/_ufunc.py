@@ -124,7 +124,8 @@ class Ufunc:
                 x = operand(name, x, f"argument {i}")
             operands.append(x)
             avals.append(aval_of(x))
-        return self.rule(*fit(name, operands, avals, self.loop(avals, dtype, casting)))
+        y = self.rule(*fit(name, operands, avals, self.loop(avals, dtype, casting)))
+        return y.renewed() if y is args[0] and isinstance(y, Tracer) else y
 
     def loop(self, avals: Sequence[Any], dtype: Any = None, casting: str = "same_kind") -> Sequence[np.dtype[Any]]:
         """The dtypes of NumPy's loop: of the operands, then of the results."""

@@ -165,13 +165,13 @@ bitwise_count = Ufunc("bitwise_count", lambda x: p.convert(p.population_count(ma
 # Functions made of them -----------------------------------------------------------------------------------------------
 
 
-@eager(np.real)
+@eager(np.real, view=True)
 def real(val: Any) -> Any:
     val = operand("real", val)
     return p.real(val) if kind(val) == "c" else asarray(val)
 
 
-@eager(np.imag)
+@eager(np.imag, view=True)
 def imag(val: Any) -> Any:
     val = operand("imag", val)
     return p.imag(val) if kind(val) == "c" else beside(val, full(shape_of(val), 0, aval_of(val).dtype))

@@ -10,9 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..core.backend import device_of
 from ..core.ir import Jaxpr
-from ..core.trace import EVAL, Primitive, Trace, Tracer, _state, current_trace, eval_jaxpr, run_under, set_trace, stage
+from ..core.trace import (
+    EVAL,
+    FOREIGN,
+    Primitive,
+    Trace,
+    Tracer,
+    _state,
+    current_trace,
+    eval_jaxpr,
+    frozen,
+    returned,
+    run_under,
+    set_trace,
+    stage,
+)
 from ..core.types import Aval, aval_of, dtype_of, shape_of
 from ..primitives import speaks_of
 from ..primitives.collective import Collective
@@ -31,22 +47,41 @@ class Axis(NamedTuple):
 
 
 class BatchTracer(Tracer):
-    """A value for each row; the first axis of ``value`` counts the rows."""
+    """A value for each row; the first axis of ``value`` counts the rows. Without ``mapped`` all rows have that value."""
 
-    __slots__ = ("value",)
+    __slots__ = ("mapped", "value")
 
-    def __init__(self, trace: Trace, value: Any) -> None:
+    def __init__(self, trace: Trace, value: Any, mapped: bool = True) -> None:
         self._trace = trace
         self.value = value
+        self.mapped = mapped
 
     @property
     def aval(self) -> Aval:
         aval = aval_of(self.value)
-        return Aval(aval.shape[1:], aval.dtype)
+        return Aval(aval.shape[1:] if self.mapped else aval.shape, aval.dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return shape_of(self.value)[1:]
+        shape = shape_of(self.value)
+        return shape[1:] if self.mapped else shape
+
+    def renewed(self) -> BatchTracer:
+        return BatchTracer(self._trace, self.value, self.mapped)
+
+    def rebind(self, value: Any) -> None:
+        mine = type(value) is BatchTracer and value._trace is self._trace
+        self.value, self.mapped = (value.value, value.mapped) if mine else (value, False)
+
+    def constant(self) -> Any:
+        if self.mapped:
+            return None
+        return self.value.constant() if isinstance(self.value, Tracer) else self.value
+
+    def concrete(self, use: str, instead: str = "") -> Any:
+        if self.mapped:
+            return super().concrete(use, instead)
+        return self.value.concrete(use, instead) if isinstance(self.value, Tracer) else self.value
 
     @property
     def dtype(self) -> Any:
@@ -72,14 +107,20 @@ class BatchTrace(Trace):
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         values = []
         batched = []
+        mine = False
         for x in args:
-            mine = type(x) is BatchTracer and x._trace is self
-            values.append(x.value if mine else x)
-            batched.append(mine)
+            if type(x) is BatchTracer and x._trace is self:
+                values.append(x.value)
+                batched.append(x.mapped)
+                mine = True
+            else:
+                values.append(x)
+                batched.append(False)
         size, name = self.axis
         concerned = name is not None and speaks_of(name, primitive, params)
         if not concerned and True not in batched:
-            return run_under(self.parent, primitive, args, params)
+            y = run_under(self.parent, primitive, values, params)
+            return [self._unmapped(x, mine) for x in y] if primitive.multiple else self._unmapped(y, mine)
         _state.trace = self.parent
         try:
             if isinstance(primitive, Collective) and concerned:
@@ -92,19 +133,42 @@ class BatchTrace(Trace):
         finally:
             _state.trace = self
         if primitive.multiple:
-            return [BatchTracer(self, y) if b else y for y, b in zip(out, out_batched, strict=True)]
-        return BatchTracer(self, out) if out_batched else out
+            return [
+                BatchTracer(self, y) if b else self._unmapped(y, True) for y, b in zip(out, out_batched, strict=True)
+            ]
+        return BatchTracer(self, out) if out_batched else self._unmapped(out, True)
+
+    def _unmapped(self, y: Any, mine: bool) -> Any:
+        """A result that is the same for all rows: a value of this trace, so that mapped ones can be assigned into it."""
+        if isinstance(y, Tracer):
+            return BatchTracer(self, y.renewed(), False) if y.shape else y
+        if not shape_of(y):
+            return y[()] if isinstance(y, np.ndarray) else y
+        return BatchTracer(self, y, False) if mine else y
+
+    def own(self, array: Any) -> Any:
+        if type(array) is BatchTracer and array._trace is self:
+            return array
+        return BatchTracer(self, frozen(array), False)
 
     def split(self, x: Any) -> tuple[Any, bool]:
         """The value of a result, and whether it is mapped."""
-        return (x.value, True) if type(x) is BatchTracer and x._trace is self else (x, False)
+        if type(x) is BatchTracer and x._trace is self:
+            return frozen(x.value), x.mapped
+        return returned(x), False
+
+    def input(self, value: Any) -> BatchTracer:
+        """A mapped argument of the function that is traced."""
+        tracer = BatchTracer(self, frozen(value))
+        tracer._memory = FOREIGN
+        return tracer
 
 
 def batch(fun: Flat, axis: Axis, args: Sequence[Any], batched: Sequence[bool]) -> tuple[list[Any], list[bool]]:
     """The results of a flat function for all rows, the mapped axis first, and which of them are mapped."""
     trace = BatchTrace(current_trace(), axis)
     trace.name = getattr(fun, "__name__", "")
-    inputs = [BatchTracer(trace, x) if b else x for x, b in zip(args, batched, strict=True)]
+    inputs = [trace.input(x) if b else x for x, b in zip(args, batched, strict=True)]
     try:
         with set_trace(trace):
             outs = fun(*inputs)

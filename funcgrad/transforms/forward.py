@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..core.trace import (
     AS_NUMBER,
     EVAL,
     EXPORT,
+    FOREIGN,
     PASS_VALUES,
     Primitive,
     Trace,
@@ -26,6 +27,8 @@ from ..core.trace import (
     _state,
     current_trace,
     eval_jaxpr,
+    frozen,
+    returned,
     run_under,
     set_trace,
     stage,
@@ -76,6 +79,19 @@ class JVPTracer(Tracer):
     def dtype(self) -> Any:
         return self.aval.dtype
 
+    def renewed(self) -> JVPTracer:
+        return JVPTracer(self._trace, self.primal, self.tangent)
+
+    def rebind(self, value: Any) -> None:
+        mine = type(value) is JVPTracer and value._trace is self._trace
+        self.primal, self.tangent = (value.primal, value.tangent) if mine else (value, None)
+        self._aval = None
+
+    def constant(self) -> Any:
+        if self.tangent is not None:
+            return None
+        return self.primal.constant() if isinstance(self.primal, Tracer) else self.primal
+
     def concrete(self, use: str, instead: str = "") -> Any:
         return self.primal.concrete(use, instead) if isinstance(self.primal, Tracer) else self.primal
 
@@ -91,18 +107,20 @@ class JVPTracer(Tracer):
     def tolist(self) -> Any:
         return self._without_derivative(".tolist()").tolist()
 
-    def __dlpack__(self, **_: Any) -> Any:
-        self._without_derivative(EXPORT, PASS_VALUES)
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self._without_derivative(EXPORT, PASS_VALUES).__dlpack__(**keywords)
 
-    def __dlpack_device__(self) -> tuple[Any, Any]:
-        self._without_derivative(EXPORT, PASS_VALUES)
+    def __dlpack_device__(self) -> Any:
+        return self._without_derivative(EXPORT, PASS_VALUES).__dlpack_device__()
 
     @property
     def device(self) -> Any:
         return device_of(self.primal)
 
-    def _without_derivative(self, use: str, instead: str = AS_NUMBER) -> NoReturn:
-        """A plain number would silently lose its derivative."""
+    def _without_derivative(self, use: str, instead: str = AS_NUMBER) -> Any:
+        """A plain number would silently lose its derivative, if there is one."""
+        if self.tangent is None:
+            return self.concrete(use, instead)
         if isinstance(self.primal, Tracer):
             self.primal.concrete(use, instead)
         raise ConcretizationError(
@@ -137,23 +155,32 @@ class JVPTrace(Trace):
         self.base = base or parent
         self.linearizes = base is not None
         self.outside = EVAL.process if self.base is EVAL else functools.partial(run_under, self.base)
+        #: Whether values without a tangent are plain arrays.
+        self.plain: bool = self.base is EVAL or (isinstance(self.base, JVPTrace) and self.base.plain)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals = []
         tangents = []
-        live = False
+        live = mine = False
         for x in args:
             if type(x) is JVPTracer and x._trace is self:
                 # Rules take typed operands: a Python scalar that is differentiated goes as a NumPy one.
                 p = x.primal
                 primals.append(np.asarray(p)[()] if type(p) in _PYTHON else p)
-                tangents.append(x.tangent)
-                live = True
+                t = x.tangent
+                tangents.append(t)
+                if t is None:
+                    mine = True
+                else:
+                    live = True
             else:
                 primals.append(x)
                 tangents.append(None)
         if not live:
-            return self.outside(primitive, args, params)
+            y = self.outside(primitive, primals, params)
+            if primitive.multiple:
+                return [self._without_tangent(x, mine) for x in y]
+            return self._without_tangent(y, mine)
         if primitive.linear_map and self.linearizes:
             # The tangent is the same map of the tangent, and of the same type: that needs no rule.
             y = self.outside(primitive, primals, params)
@@ -166,21 +193,51 @@ class JVPTrace(Trace):
             _state.trace = self
         if primitive.multiple:
             return [
-                y if t is None else JVPTracer(self, y, t)
+                self._without_tangent(y, True) if t is None else JVPTracer(self, y, t)
                 for y, t in zip(outs, touts or [None] * len(outs), strict=True)
             ]
-        return outs if touts is None else JVPTracer(self, outs, touts)
+        return self._without_tangent(outs, True) if touts is None else JVPTracer(self, outs, touts)
+
+    def _without_tangent(self, y: Any, mine: bool) -> Any:
+        """A result that has no tangent: a value of this trace, if values that have one can be assigned into it.
+
+        A scalar is immutable, and plain integers, which have no tangents, are best left to NumPy.
+        """
+        if isinstance(y, Tracer):
+            return JVPTracer(self, y.renewed(), None) if y.shape else y
+        if not shape_of(y):
+            return y[()] if isinstance(y, np.ndarray) else y
+        if not mine or (self.plain and y.dtype.kind in "biu"):
+            return y
+        return JVPTracer(self, y, None)
+
+    def own(self, array: Any) -> Any:
+        if type(array) is JVPTracer and array._trace is self:
+            return array
+        if self.plain and isinstance(array, np.ndarray) and array.dtype.kind in "biu":
+            return array
+        return JVPTracer(self, frozen(array), None)
 
     def split(self, x: Any) -> tuple[Any, Any]:
         """The primal and the tangent of a result."""
-        return (x.primal, x.tangent) if type(x) is JVPTracer and x._trace is self else (x, None)
+        if type(x) is JVPTracer and x._trace is self:
+            return frozen(x.primal), x.tangent
+        return returned(x), None
+
+    def input(self, primal: Any, tangent: Any) -> Any:
+        """An argument of the function that is traced."""
+        if tangent is None:
+            return primal
+        tracer = JVPTracer(self, frozen(primal), tangent)
+        tracer._memory = FOREIGN
+        return tracer
 
 
 def jvp(fun: Flat, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """The results of a flat function and their tangents (None is zero), for tangents that may be None."""
     trace = JVPTrace(current_trace())
     trace.name = getattr(fun, "__name__", "")
-    inputs = [p if t is None else JVPTracer(trace, p, t) for p, t in zip(primals, tangents, strict=True)]
+    inputs = [trace.input(p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
         with set_trace(trace):
             outs = fun(*inputs)

@@ -22,10 +22,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..core.config import config
+from ..core.errors import InPlaceError
 from ..core.ir import Eqn, Jaxpr, Var
 from ..core.source import at_source, user_source
 from ..core.trace import (
     EVAL,
+    FOREIGN,
     Primitive,
     StageTrace,
     StageTracer,
@@ -33,13 +35,14 @@ from ..core.trace import (
     Tracer,
     current_trace,
     eval_jaxpr,
+    frozen,
     run_under,
     set_trace,
     stage,
 )
 from ..core.types import Aval, aval_of, is_inexact, shape_of
 from ..primitives import add, and_, not_, or_, reduce_or, reshape, select
-from .forward import JVPTrace, JVPTracer, instantiate, zeros
+from .forward import JVPTrace, instantiate, zeros
 
 __all__ = [
     "LinearTrace",
@@ -81,6 +84,17 @@ class LinearTracer(Tracer):
     def dtype(self) -> Any:
         return self._var.aval.dtype
 
+    def renewed(self) -> LinearTracer:
+        return LinearTracer(self._trace, self._var)
+
+    def rebind(self, value: Any) -> None:
+        if type(value) is not LinearTracer:
+            raise InPlaceError(
+                f"a linear function overwrote all of a tangent of type {self.aval} by values that do not depend on it; "
+                f"make a new array instead"
+            )
+        self._var = value._var
+
     def describe(self) -> str:
         return f"this is a tangent of type {self.aval}, on which a linear function must not branch"
 
@@ -95,13 +109,19 @@ class LinearTrace(Trace):
     def __init__(self, parent: Trace) -> None:
         self.parent: Trace = parent
         self.eqns: list[Eqn] = []
+        self.plain = parent is EVAL
         # Finding the user's line takes a walk up the stack. An eager tape is used at once, under the user's own call.
         self.keeps_source = parent is not EVAL or config.debug_nans
         self.outside = EVAL.process if parent is EVAL else functools.partial(run_under, parent)
 
     def new_input(self, aval: Aval) -> LinearTracer:
         """A tracer for a further input."""
-        return LinearTracer(self, Var(aval))
+        tracer = LinearTracer(self, Var(aval))
+        tracer._memory = FOREIGN
+        return tracer
+
+    def own(self, array: Any) -> Any:
+        return self.parent.own(array)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         inputs: list[Any] = []
@@ -111,7 +131,7 @@ class LinearTrace(Trace):
                 tangent = x._var
                 inputs.append(tangent)
             else:
-                inputs.append(x)
+                inputs.append(x if self.plain else frozen(x))
         if tangent is None:
             return self.outside(primitive, args, params)
         if primitive.control:
@@ -162,7 +182,7 @@ def linearize(fun: Flat, primals: Sequence[Any], live: Sequence[bool]) -> tuple[
     tangents = [
         linear.new_input(aval_of(p).strong()) if is_live else None for p, is_live in zip(primals, live, strict=True)
     ]
-    inputs = [p if t is None else JVPTracer(trace, p, t) for p, t in zip(primals, tangents, strict=True)]
+    inputs = [trace.input(p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
         with set_trace(trace):
             outs = fun(*inputs)
