@@ -425,3 +425,42 @@ def rotate_by_vector(axis, points):
     unit = axis / angle
     along = (points @ unit)[:, None] * unit
     return points * np.cos(angle) + np.cross(unit, points) * np.sin(angle) + along * (1 - np.cos(angle))
+
+
+@example(normal(8))
+def heat_equation(initial):
+    """Explicit steps of u_t = u_xx with insulated ends, each written over the last."""
+    u = initial.copy()
+    for _ in range(4):
+        flux = np.diff(u)
+        u[1:-1] += 0.2 * np.diff(flux)
+        u[0] += 0.2 * flux[0]
+        u[-1] -= 0.2 * flux[-1]
+    return u
+
+
+@example(normal(6), uniform(0.1, 0.5, 2))
+def kalman_filter(measured, noise):
+    """Position and speed from positions: the means are written into an array made beforehand."""
+    step = np.array([[1.0, 1.0], [0.0, 1.0]])
+    mean, covariance = np.zeros(2, like=measured), np.eye(2, like=measured)
+    means = np.empty_like(measured)
+    for i, z in enumerate(measured):
+        mean = step @ mean
+        covariance = step @ covariance @ step.T
+        covariance += noise[0] * np.eye(2)
+        gain = covariance[:, 0] / (covariance[0, 0] + noise[1])
+        mean += gain * (z - mean[0])
+        covariance -= np.outer(gain, covariance[0])
+        means[i] = mean[0]
+    return means
+
+
+@example(normal(5), normal(5))
+def back_substitution(x, y):
+    """The solution of an upper bidiagonal system, from the last row up."""
+    result = np.zeros_like(x)
+    result[-1] = y[-1]
+    for i in range(len(x) - 2, -1, -1):
+        result[i] = y[i] - 0.3 * x[i] * result[i + 1]
+    return result

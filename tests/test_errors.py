@@ -337,6 +337,96 @@ def in_place_addition():
     fg.grad(f)(V)
 
 
+@case(errors.InPlaceError, "an argument", "x = x * v", "x.copy()", line="x *= 2.0")
+def augmented_assignment_to_an_argument():
+    def f(x):
+        x *= 2.0
+        return x
+
+    fg.jit(f)(V)
+
+
+@case(errors.InPlaceError, "an argument", "a view of one", line="row[0] = 1.0")
+def assignment_to_a_view_of_an_argument():
+    def f(x):
+        row = x[1:]
+        row[0] = 1.0
+        return row
+
+    fg.vmap(f)(np.ones((2, 3)))
+
+
+@case(errors.InPlaceError, "made outside of the function", "x.copy()", line="y[i] = c")
+def assignment_to_what_a_loop_closes_over():
+    def f(x):
+        y = fnp.zeros_like(x)
+
+        def body(i, c):
+            y[i] = c
+            return c + 1.0
+
+        return lax.fori_loop(0, 3, body, x[0]) + y
+
+    fg.jit(f)(V)
+
+
+@case(errors.InPlaceError, "scalar", "immutable", line="s[()] = 1.0")
+def assignment_to_a_scalar():
+    def f(x):
+        s = fnp.sum(x)
+        s[()] = 1.0
+        return s
+
+    fg.jit(f)(V)
+
+
+@case(errors.InPlaceError, "read-only", "broadcast_to", line="y[0] = 1.0")
+def assignment_to_a_broadcast():
+    def f(x):
+        y = np.broadcast_to(x * 2, (2, 3))
+        y[0] = 1.0
+        return y
+
+    fg.jit(f)(V)
+
+
+@case(errors.StaleViewError, "first = y[:1]", "y[0] = 3.0", ".copy()", line="return first * x")
+def stale_view():
+    def f(x):
+        y = x * 2
+        first = y[:1]
+        y[0] = 3.0
+        return first * x
+
+    fg.jit(f)(V)
+
+
+@case(errors.StaleViewError, "flat = y.reshape(3)", "flat[0] = 3.0", "does not promise", line="return y * x")
+def array_written_through_a_reshape():
+    def f(x):
+        y = x * 2
+        flat = y.reshape(3)
+        flat[0] = 3.0
+        return y * x
+
+    fg.jit(f)(V)
+
+
+@case(errors.InPlaceError, "np.hypot.at", ".apply(f)", line="np.hypot.at")
+def a_ufunc_without_an_update():
+    def f(x):
+        y = x * 2
+        np.hypot.at(y, [0], x[0])
+        return y
+
+    fg.jit(f)(V)
+
+
+@case(errors.InPlaceError, "np.copyto", "a plain array", "np.zeros_like(x)", line="np.copyto(")
+def copy_into_a_plain_array():
+    fg.jit(lambda x: np.copyto(np.empty(3), x))(V)
+
+
 @case(errors.InPlaceError, "np.add", "out=", line="np.add(x, x, out=")
 def out_argument():
     fg.jit(lambda x: np.add(x, x, out=np.zeros(3)))(V)

@@ -138,6 +138,11 @@ def in_place_operator(x):
     return a
 
 
+def in_place_operator_on_an_argument(x):
+    x += 1.0
+    return x
+
+
 def in_place_sort(x):
     x.sort()
     return x
@@ -210,9 +215,10 @@ IMPOSSIBLE = [
     (assignment_to_a_tracer, EVERYWHERE, InPlaceError, "x = x.at[i].set(v)"),
     # NumPy turns what float() raises for an element into its own ValueError, and gives ours as the cause.
     (assignment_into_an_array, EVERYWHERE, ValueError, "funcgrad.at(a)[i].set(x)"),
-    (filling_zeros, EVERYWHERE, ValueError, "funcgrad.at(a)[i].set(x)"),
-    (slice_of_zeros, EVERYWHERE, TracerArrayError, "funcgrad.at(a)[i].set(x)"),
+    (filling_zeros, EVERYWHERE, ValueError, "np.zeros(n, like=x)"),
+    (slice_of_zeros, EVERYWHERE, TracerArrayError, "np.zeros_like(x)"),
     (in_place_operator, EVERYWHERE, InPlaceError, "a = a + x"),
+    (in_place_operator_on_an_argument, EVERYWHERE, InPlaceError, "x = x + v"),
     (in_place_sort, EVERYWHERE, InPlaceError, "x = fnp.sort(x)"),
     (float_of, STAGED, ConcretizationError, "float()"),
     (int_of, STAGED, ConcretizationError, "int()"),

@@ -117,9 +117,9 @@ def view_of(y: Any, x: Any, index: Any = None, readonly: bool = False) -> Any:
         return y
     if y is x:
         y = x.renewed()
-    elif getattr(y, "_memory", None) is not None:
+    elif hasattr(y, "_memory"):
         return y  # marked by a function that this one calls
-    if getattr(x, "_memory", None) is FOREIGN or x._trace is not y._trace:
+    if (hasattr(x, "_memory") and x._memory is FOREIGN) or x._trace is not y._trace:
         y._memory = FOREIGN
         return y
     y._memory = Memory(x, index, user_source(), readonly)
@@ -166,12 +166,12 @@ def check_writable(x: Tracer, home: Trace, what: str, instead: str) -> None:
             raise x._trace.use_error(x)
         raise InPlaceError(
             f"{what} writes to an array of type {x.aval} that was made outside of the function being traced; NumPy would "
-            f"change it for everyone. Write {instead}; to change it for good, return the new array"
+            f"change it for everyone; write {instead}; to change it for good, return the new array"
         )
     if memory is FOREIGN:
         raise InPlaceError(
             f"{what} writes to an argument of the function being traced, or to a view of one (of type {x.aval}); NumPy "
-            f"would change the caller's array. Write {instead}"
+            f"would change the caller's array; write {instead}"
         )
     while memory is not None:
         if memory.readonly:

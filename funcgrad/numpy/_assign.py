@@ -49,6 +49,8 @@ def read(x: Tracer, index: Any) -> Any:
     y = getitem(x, index)
     if not isinstance(y, Tracer):
         return y
+    if type(index) is slice:
+        return view_of(y, x, index)
     if y.shape or index is Ellipsis or (type(index) is tuple and any(e is Ellipsis for e in index)):
         if is_basic(index):
             return view_of(y, x, index)

@@ -139,7 +139,7 @@ def eager(
             if view:
                 return _viewed(y, args or tuple(keywords.values()), each, readonly)
             if isinstance(y, Tracer) and (
-                getattr(y, "_memory", None) is not None or _is_among(y, args) or _is_among(y, keywords.values())
+                hasattr(y, "_memory") or _is_among(y, args) or (keywords and _is_among(y, keywords.values()))
             ):
                 return y.renewed()
             return y
@@ -152,7 +152,10 @@ def eager(
 
 
 def _is_among(x: Any, values: Iterable[Any]) -> bool:
-    return any(v is x or (type(v) in (list, tuple) and _is_among(x, v)) for v in values)
+    for v in values:
+        if v is x or (type(v) in (list, tuple) and _is_among(x, v)):
+            return True
+    return False
 
 
 def _viewed(y: Any, args: tuple[Any, ...], each: bool, readonly: bool) -> Any:
