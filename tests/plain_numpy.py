@@ -428,7 +428,7 @@ def rotate_by_vector(axis, points):
 
 
 @example(normal(8))
-def heat_equation(initial):
+def heat_equation_in_place(initial):
     """Explicit steps of u_t = u_xx with insulated ends, each written over the last."""
     u = initial.copy()
     for _ in range(4):
@@ -440,7 +440,7 @@ def heat_equation(initial):
 
 
 @example(normal(6), uniform(0.1, 0.5, 2))
-def kalman_filter(measured, noise):
+def kalman_filter_into_an_array(measured, noise):
     """Position and speed from positions: the means are written into an array made beforehand."""
     step = np.array([[1.0, 1.0], [0.0, 1.0]])
     mean, covariance = np.zeros(2, like=measured), np.eye(2, like=measured)
