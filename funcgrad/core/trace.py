@@ -261,6 +261,7 @@ class Tracer:
     def device(self) -> Any:
         """Where the value is computed, as the array API standard's ``device``."""
         return current_backend().device
+
     def renewed(self) -> Tracer:
         """Another object for the same value: assignment to one of the two leaves the other as it is."""
         raise NotImplementedError
