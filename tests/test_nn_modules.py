@@ -12,6 +12,7 @@ import pytest
 import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad import nn, optim
+from funcgrad.core import backend as registry
 from funcgrad.core.errors import OperandError, TreeError
 from funcgrad.testing import assert_close, check_grads
 
@@ -503,3 +504,78 @@ def test_an_lstm_learns_to_remember():
     model = nn.Sequential(nn.LSTM.init(KEY, 1, 12), nn.Linear.init(fg.random.key(5), 12, 2))
     _, _, values = fit(model, loss, 150, 0.03)
     assert values[-1] < 0.05 * values[0]
+
+
+# Other transforms, other back ends ------------------------------------------------------------------------------------
+
+
+def test_layers_as_a_loop():
+    """Blocks drawn by vmap are one stacked model, which scan walks through; checkpoint keeps only what goes between."""
+    keys = fg.random.split(KEY, 3)
+    stacked = fg.vmap(lambda k: nn.TransformerBlock.init(k, 6, 2, causal=True))(keys)
+    x = draw(2, 4, 6)
+
+    def run(stacked, x):
+        return fg.lax.scan(lambda h, block: (fg.checkpoint(lambda b, h: b(h))(block, h), None), x, stacked)[0]
+
+    def loop(stacked, x):
+        for i in range(3):
+            x = fg.tree.map(lambda w, i=i: w[i], stacked)(x)
+        return x
+
+    assert_close(run(stacked, x), loop(stacked, x), rtol=1e-4, atol=1e-5)
+    got = fg.jit(fg.grad(lambda m: fnp.sum(run(m, x) ** 2)))(stacked)
+    assert_close(got, fg.grad(lambda m: fnp.sum(loop(m, x) ** 2))(stacked), rtol=1e-3, atol=1e-3)
+
+
+def test_per_example_gradients_and_ensembles():
+    model, x = MODULES["MLP"]
+    each = fg.vmap(fg.grad(lambda m, row: fnp.sum(m(row) ** 2)), in_axes=(None, 0))(model, x)
+    whole = fg.grad(lambda m: fnp.sum(m(x) ** 2))(model)
+    assert_close(fg.tree.map(lambda g: g.sum(0), each), whole, rtol=1e-4, atol=1e-5)
+    ensemble = fg.vmap(lambda k: nn.MLP.init(k, (4, 5, 3)))(fg.random.split(KEY, 4))
+    assert fg.vmap(lambda m: m(x))(ensemble).shape == (4, 2, 3)
+
+
+def test_curvature_of_a_whole_model():
+    """Forward over reverse, and reverse over reverse: H v is the same."""
+    model = fg.tree.map(lambda w: w.astype(np.float64), nn.MLP.init(KEY, (3, 4, 2), activation=nn.gelu))
+    x, labels = draw(5, 3).astype(np.float64), np.array([0, 1, 1, 0, 1])
+    v = fg.tree.map(lambda w: np.cos(np.arange(w.size)).reshape(w.shape), model)
+
+    def loss(m):
+        return nn.losses.softmax_cross_entropy(m(x), labels)
+
+    _, forward = fg.jvp(fg.grad(loss), (model,), (v,))
+    inner = lambda m: sum(fnp.sum(g * t) for g, t in zip(fg.tree.leaves(fg.grad(loss)(m)), fg.tree.leaves(v)))
+    assert_close(fg.grad(inner)(model), forward, rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def xp():
+    library = pytest.importorskip("array_api_strict", reason="array_api_strict is a back end of another library")
+    backend = pytest.importorskip("funcgrad_array_api").make_backend(library, "array_api_strict")
+    registry.register_backend(backend)
+    yield library
+    registry._registry.pop(backend.name)
+    for t in backend.array_types:
+        registry._types.pop(t, None)
+
+
+@pytest.mark.parametrize("name", ["ResNet9", "TransformerBlock", "LSTM"])
+def test_models_train_on_another_back_end(name, xp):
+    model, x = MODULES[name]
+    state = model.init_state() if name == "ResNet9" else None
+
+    def loss(m, x, s, key):
+        return fnp.sum(call(m, x, s, train=True, key=key) ** 2)
+
+    def there(tree):
+        return fg.tree.map(lambda a: xp.asarray(np.asarray(a)), tree)
+
+    step = fg.jit(fg.value_and_grad(loss))
+    value, grads = step(model, x, state, KEY)
+    other, other_grads = step(there(model), there(x), there(state), there(KEY))
+    assert type(other) is type(xp.asarray(1.0))
+    assert float(other) == pytest.approx(float(value), rel=1e-4)
+    assert_close(fg.tree.map(np.asarray, other_grads), grads, rtol=1e-2, atol=1e-2)

@@ -11,7 +11,7 @@ from funcgrad.core.errors import OperandError, OperandTypeError
 from funcgrad.core.trace import Tracer
 from funcgrad.core.types import aval_of, is_array_like
 
-__all__ = ["floating", "indices", "narrow", "per_axis", "wide"]
+__all__ = ["dtype_of", "floating", "indices", "narrow", "per_axis", "wide"]
 
 
 def floating(name: str, x: Any, what: str = "x") -> Any:
@@ -20,20 +20,25 @@ def floating(name: str, x: Any, what: str = "x") -> Any:
         return x
     if isinstance(x, (list, tuple)):
         x = fnp.asarray(x)
-    if not is_array_like(x) or aval_of(x).dtype.kind not in "biuf":
-        found = aval_of(x).dtype.name if is_array_like(x) else type(x).__name__
+    if not is_array_like(x) or dtype_of(x).kind not in "biuf":
+        found = dtype_of(x).name if is_array_like(x) else type(x).__name__
         raise OperandTypeError(f"nn.{name}: {what} must be a real array, not {found}")
-    return fnp.asarray(x) if aval_of(x).dtype.kind == "f" else fnp.asarray(x, dtype=fnp.float64)
+    return fnp.asarray(x) if dtype_of(x).kind == "f" else fnp.asarray(x, dtype=fnp.float64)
+
+
+def dtype_of(x: Any) -> Any:
+    """The dtype as NumPy's, of arrays of other libraries too."""
+    return aval_of(x).dtype
 
 
 def wide(x: Any) -> Any:
     """``x`` in at least float32: sums and squares of float16 overflow at 65504."""
-    return fnp.astype(x, fnp.float32) if x.dtype == fnp.float16 else x
+    return fnp.astype(x, fnp.float32) if dtype_of(x) == fnp.float16 else x
 
 
 def narrow(x: Any, dtype: Any) -> Any:
     """The inverse of :func:`wide`."""
-    return x if x.dtype == dtype else fnp.astype(x, dtype)
+    return x if dtype_of(x) == dtype else fnp.astype(x, dtype)
 
 
 def indices(name: str, what: str, x: Any, count: int, *, where: Any = None) -> Any:
@@ -44,8 +49,8 @@ def indices(name: str, what: str, x: Any, count: int, *, where: Any = None) -> A
     """
     if isinstance(x, (list, tuple, int)):
         x = fnp.asarray(x)
-    if not is_array_like(x) or aval_of(x).dtype.kind not in "iu":
-        found = aval_of(x).dtype.name if is_array_like(x) else type(x).__name__
+    if not is_array_like(x) or dtype_of(x).kind not in "iu":
+        found = dtype_of(x).name if is_array_like(x) else type(x).__name__
         raise OperandTypeError(f"nn.{name}: {what} must be integers from 0 to {count - 1}, not {found}")
     if where is not None:
         x = fnp.where(where, x, 0)

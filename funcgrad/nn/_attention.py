@@ -10,7 +10,7 @@ import funcgrad.numpy as fnp
 from funcgrad.api.staging import jit
 from funcgrad.core.errors import OperandError, OperandTypeError
 
-from ._arrays import floating, narrow, wide
+from ._arrays import dtype_of, floating, narrow, wide
 from ._dropout import dropout
 from ._softmax import softmax
 
@@ -49,7 +49,7 @@ def dot_product_attention(
     """
     name = "dot_product_attention"
     query, key, value = (floating(name, x, what) for x, what in ((query, "query"), (key, "key"), (value, "value")))
-    dtype = query.dtype
+    dtype = dtype_of(query)
     if (
         min(query.ndim, key.ndim, value.ndim) < 3
         or query.shape[-1] != key.shape[-1]
@@ -79,9 +79,9 @@ def _allowed(name: str, mask: Any, is_causal: bool, queries: int, keys: int) -> 
     if mask is None:
         return causal
     mask = fnp.asarray(mask)
-    if mask.dtype.kind != "b":
+    if dtype_of(mask).kind != "b":
         raise OperandTypeError(
-            f"nn.{name}: mask must be boolean, true where a query may look, not {mask.dtype.name}; what is added to the "
+            f"nn.{name}: mask must be boolean, true where a query may look, not {dtype_of(mask).name}; what is added to the "
             f"scores is bias="
         )
     return mask if causal is None else mask & causal

@@ -15,7 +15,7 @@ import funcgrad.numpy as fnp
 from funcgrad import lax
 from funcgrad.core.errors import OperandError
 
-from ._arrays import floating, narrow, per_axis, wide
+from ._arrays import dtype_of, floating, narrow, per_axis, wide
 
 __all__ = ["avg_pool", "conv", "conv_transpose", "max_pool"]
 
@@ -136,7 +136,7 @@ def max_pool(x: Any, window: Sizes, strides: Sizes | None = None, padding: Paddi
     array([1., 3., 5.])
     """
     x = floating("max_pool", x)
-    return lax.reduce_window(x, x.dtype.type(-math.inf), lax.max, *_windows("max_pool", x, window, strides, padding))
+    return lax.reduce_window(x, -math.inf, lax.max, *_windows("max_pool", x, window, strides, padding))
 
 
 def avg_pool(
@@ -156,8 +156,8 @@ def avg_pool(
     x = floating("avg_pool", x)
     v = wide(x)
     arguments = _windows("avg_pool", x, window, strides, padding)
-    total = lax.reduce_window(v, v.dtype.type(0), lax.add, *arguments)
+    total = lax.reduce_window(v, 0.0, lax.add, *arguments)
     if count_include_pad:
-        return narrow(total / math.prod(arguments[0]), x.dtype)
-    ones = fnp.ones((1, *x.shape[1:-1], 1), v.dtype)
-    return narrow(total / lax.reduce_window(ones, v.dtype.type(0), lax.add, *arguments), x.dtype)
+        return narrow(total / math.prod(arguments[0]), dtype_of(x))
+    ones = fnp.ones((1, *x.shape[1:-1], 1), dtype_of(v))
+    return narrow(total / lax.reduce_window(ones, 0.0, lax.add, *arguments), dtype_of(x))

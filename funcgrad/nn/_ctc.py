@@ -18,6 +18,7 @@ from typing import Any
 import funcgrad.numpy as fnp
 from funcgrad import lax
 
+from ._arrays import dtype_of
 from ._softmax import logsumexp
 
 __all__ = ["forward_probability"]
@@ -29,7 +30,7 @@ def forward_probability(log_p: Any, labels: Any, times: Any, counts: Any, blank:
     *batch, n = labels.shape
     blanks = fnp.full_like(labels, blank)
     pairs = fnp.reshape(fnp.stack([blanks, labels], axis=-1), (*batch, 2 * n))
-    states = fnp.concatenate([pairs, fnp.full((*batch, 1), blank, labels.dtype)], axis=-1)
+    states = fnp.concatenate([pairs, fnp.full((*batch, 1), blank, dtype_of(labels))], axis=-1)
     before = _shifted(states, 2, blank)
     jumps = (states != blank) & (states != before)
     wanted = fnp.broadcast_to(fnp.expand_dims(states, -2), (*log_p.shape[:-1], 2 * n + 1))
@@ -53,5 +54,5 @@ def forward_probability(log_p: Any, labels: Any, times: Any, counts: Any, blank:
 
 def _shifted(x: Any, by: int, fill: float = -math.inf) -> Any:
     """``x`` moved towards higher states."""
-    start = fnp.full((*x.shape[:-1], by), fill, x.dtype)
+    start = fnp.full((*x.shape[:-1], by), fill, dtype_of(x))
     return fnp.concatenate([start, x], axis=-1)[..., : x.shape[-1]]

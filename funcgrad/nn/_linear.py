@@ -7,7 +7,7 @@ from typing import Any
 import funcgrad.numpy as fnp
 from funcgrad.core.errors import OperandError, OperandTypeError
 
-from ._arrays import floating, indices
+from ._arrays import dtype_of, floating, indices
 
 __all__ = ["embedding", "linear", "one_hot"]
 
@@ -63,7 +63,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = fnp.float64, axis: int = -
            [0., 0., 0.]])
     """
     x = fnp.asarray(x)
-    if x.dtype.kind not in "iu":
-        raise OperandTypeError(f"nn.one_hot: x must be integers, not {x.dtype.name}")
+    if dtype_of(x).kind not in "iu":
+        raise OperandTypeError(f"nn.one_hot: x must be integers, not {dtype_of(x).name}")
     same = fnp.expand_dims(x, -1) == fnp.arange(num_classes)
     return fnp.moveaxis(fnp.astype(same, dtype), -1, axis)

@@ -21,7 +21,7 @@ from funcgrad.api.custom import custom_jvp
 from funcgrad.api.staging import jit
 from funcgrad.core.errors import OperandError
 
-from ._arrays import floating, narrow, wide
+from ._arrays import dtype_of, floating, narrow, wide
 
 __all__ = ["BatchNormState", "batch_norm", "group_norm", "layer_norm", "rms_norm", "standardize"]
 
@@ -61,7 +61,7 @@ def standardize(x: Any, axis: Axis = -1, epsilon: float = 1e-5) -> Any:
     array([-1.,  1.])
     """
     x = floating("standardize", x)
-    return narrow(_normalized(wide(x), axis, epsilon, True)[0], x.dtype)
+    return narrow(_normalized(wide(x), axis, epsilon, True)[0], dtype_of(x))
 
 
 @partial(jit, static_argnames=("axis", "epsilon"))

@@ -12,6 +12,7 @@ from typing import Any
 import funcgrad.numpy as fnp
 
 from . import init as initializers
+from ._arrays import dtype_of
 from ._module import Module, keys_for, module, static
 from ._recurrent import LSTMState, gru, lstm, rnn
 
@@ -31,7 +32,7 @@ def _weights(key: Any, inputs: int, hidden: int, gates: int, dtype: Any) -> tupl
 
 
 def _zeros(x: Any, weight_h: Any) -> Any:
-    return fnp.zeros((*x.shape[:-2], weight_h.shape[0]), weight_h.dtype)
+    return fnp.zeros((*x.shape[:-2], weight_h.shape[0]), dtype_of(weight_h))
 
 
 @module
@@ -56,7 +57,7 @@ class RNN(Module):
         return cls(*_weights(key, in_features, hidden, 1, dtype), fnp.zeros(hidden, dtype), activation)
 
     def init_state(self, batch_shape: tuple[int, ...] = ()) -> Any:
-        return fnp.zeros((*batch_shape, self.weight_h.shape[0]), self.weight_h.dtype)
+        return fnp.zeros((*batch_shape, self.weight_h.shape[0]), dtype_of(self.weight_h))
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
         state = _zeros(x, self.weight_h) if state is None else state
@@ -87,7 +88,7 @@ class LSTM(Module):
         return cls(*_weights(key, in_features, hidden, 4, dtype), bias)
 
     def init_state(self, batch_shape: tuple[int, ...] = ()) -> LSTMState:
-        zeros = fnp.zeros((*batch_shape, self.weight_h.shape[0]), self.weight_h.dtype)
+        zeros = fnp.zeros((*batch_shape, self.weight_h.shape[0]), dtype_of(self.weight_h))
         return LSTMState(zeros, zeros)
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
@@ -112,7 +113,7 @@ class GRU(Module):
         return cls(*_weights(key, in_features, hidden, 3, dtype), zeros, zeros)
 
     def init_state(self, batch_shape: tuple[int, ...] = ()) -> Any:
-        return fnp.zeros((*batch_shape, self.weight_h.shape[0]), self.weight_h.dtype)
+        return fnp.zeros((*batch_shape, self.weight_h.shape[0]), dtype_of(self.weight_h))
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
         state = _zeros(x, self.weight_h) if state is None else state

@@ -24,7 +24,7 @@ from funcgrad import lax
 from funcgrad.api.custom import custom_jvp
 from funcgrad.api.staging import jit
 
-from ._arrays import floating, narrow, wide
+from ._arrays import dtype_of, floating, narrow, wide
 
 __all__ = ["log_softmax", "logsumexp", "softmax", "sparsemax"]
 
@@ -95,7 +95,7 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Any:
            [0. , 0. , 0. ]])
     """
     x = _scores("softmax", x, where)
-    return narrow(_weights(wide(x), axis), x.dtype)
+    return narrow(_weights(wide(x), axis), dtype_of(x))
 
 
 @partial(jit, static_argnames="axis")
@@ -106,7 +106,7 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Any:
     array([-10000.,      0.])
     """
     x = _scores("log_softmax", x, where)
-    return narrow(_log_weights(wide(x), axis), x.dtype)
+    return narrow(_log_weights(wide(x), axis), dtype_of(x))
 
 
 @partial(jit, static_argnames=("axis", "keepdims"))
@@ -122,7 +122,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False, where: Any = No
     array([0., 0.])
     """
     x = _scores("logsumexp", x, where)
-    y = narrow(_log_normalizer(wide(x), axis), x.dtype)
+    y = narrow(_log_normalizer(wide(x), axis), dtype_of(x))
     return y if keepdims else fnp.squeeze(y, axis)
 
 
@@ -139,9 +139,9 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     v = wide(x)
     v = v - lax.stop_gradient(fnp.max(v, axis=axis, keepdims=True))
     falling = fnp.moveaxis(fnp.flip(fnp.sort(v, axis=axis), axis), axis, -1)
-    place = fnp.arange(1, falling.shape[-1] + 1, dtype=v.dtype)
+    place = fnp.arange(1, falling.shape[-1] + 1, dtype=dtype_of(v))
     chosen = 1 + place * falling > fnp.cumsum(falling, axis=-1)
-    count = fnp.sum(chosen, axis=-1, keepdims=True, dtype=v.dtype)
+    count = fnp.sum(chosen, axis=-1, keepdims=True, dtype=dtype_of(v))
     tau = (fnp.sum(fnp.where(chosen, falling, 0), axis=-1, keepdims=True) - 1) / count
     tau = fnp.moveaxis(tau, -1, axis)
-    return narrow(fnp.where(v > tau, v - tau, 0), x.dtype)
+    return narrow(fnp.where(v > tau, v - tau, 0), dtype_of(x))

@@ -16,7 +16,7 @@ from funcgrad.api.custom import custom_jvp
 from funcgrad.core.errors import OperandError
 from funcgrad.scipy.special import ndtr
 
-from ._arrays import floating, narrow, wide
+from ._arrays import dtype_of, floating, narrow, wide
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu",
@@ -167,7 +167,7 @@ def gelu(x: Any, approximate: bool = True) -> Any:
         y = v * lax.logistic(2 * math.sqrt(2 / math.pi) * (v + 0.044715 * (v * v * v)))
     else:
         y = v * ndtr(v)
-    return narrow(y, x.dtype)
+    return narrow(y, dtype_of(x))
 
 
 def glu(x: Any, axis: int = -1) -> Any:
@@ -202,7 +202,7 @@ def squareplus(x: Any, b: Any = 4.0) -> Any:
     For negative x it is computed as b / (2 (sqrt(x^2 + b) - x)), which does not cancel.
     """
     x = floating("squareplus", x)
-    root = fnp.hypot(x, fnp.sqrt(fnp.asarray(b, dtype=x.dtype)))
+    root = fnp.hypot(x, fnp.sqrt(fnp.asarray(b, dtype=dtype_of(x))))
     return 0.5 * fnp.where(x > 0, x + root, b / (root - fnp.where(x > 0, 0, x)))
 
 

@@ -22,7 +22,7 @@ from funcgrad.core.errors import OperandError
 from funcgrad.core.trace import Tracer
 from funcgrad.core.types import aval_of, is_inexact
 
-from ._arrays import floating, indices, narrow, wide
+from ._arrays import dtype_of, floating, indices, narrow, wide
 from ._ctc import forward_probability
 from ._linear import one_hot
 from ._softmax import log_softmax, softmax
@@ -41,12 +41,12 @@ def _reduced(name: str, losses: Any, reduction: str, where: Any) -> Any:
         losses = fnp.where(where, losses, 0)
     if reduction == "none":
         return losses
-    dtype, losses = losses.dtype, wide(losses)
+    dtype, losses = dtype_of(losses), wide(losses)
     if reduction == "sum":
         return narrow(fnp.sum(losses), dtype)
     if where is None:
         return narrow(fnp.mean(losses), dtype)
-    count = fnp.sum(fnp.broadcast_to(where, losses.shape), dtype=losses.dtype)
+    count = fnp.sum(fnp.broadcast_to(where, losses.shape), dtype=dtype_of(losses))
     return narrow(fnp.sum(losses) / count, dtype)
 
 
@@ -56,7 +56,7 @@ def _pair(name: str, predictions: Any, targets: Any, first: str = "predictions",
     if x.shape != y.shape:
         raise OperandError(f"nn.losses.{name}: {first} {x.shape} and {second} {y.shape} must have one shape")
     # Integers as targets say nothing about precision.
-    return x, fnp.astype(y, x.dtype) if not is_inexact(aval_of(fnp.asarray(targets)).dtype) else y
+    return x, fnp.astype(y, dtype_of(x)) if not is_inexact(aval_of(fnp.asarray(targets)).dtype) else y
 
 
 def _within(name: str, what: str, test: Any, x: Any, where: Any) -> None:
@@ -85,14 +85,14 @@ def _of_classes(logits: Any, classes: Any, axis: int) -> Any:
 @_of_classes.defjvp
 def _of_classes_jvp(axis: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
     (logits, classes), (t, _) = primals, tangents
-    gradient = softmax(logits, axis) - one_hot(classes, logits.shape[axis], dtype=logits.dtype, axis=axis)
+    gradient = softmax(logits, axis) - one_hot(classes, logits.shape[axis], dtype=dtype_of(logits), axis=axis)
     return _of_classes(logits, classes, axis), fnp.sum(gradient * t, axis=axis)
 
 
 @partial(jit, static_argnames="axis")
 def cross_entropy_of_classes(logits: Any, classes: Any, axis: int) -> Any:
     """-log softmax(logits) at the place of the class; the derivative is (softmax(logits) - e_y) t."""
-    return narrow(_of_classes(wide(logits), classes, axis), logits.dtype)
+    return narrow(_of_classes(wide(logits), classes, axis), dtype_of(logits))
 
 
 @partial(jit, static_argnames="axis")
@@ -134,17 +134,20 @@ def softmax_cross_entropy(
         raise OperandError(f"nn.losses.{name}: logits of shape {logits.shape} have no axis {axis}")
     axis, k = axis % logits.ndim, logits.shape[axis]
     examples = (*logits.shape[:axis], *logits.shape[axis + 1 :])
-    if labels.shape == examples and labels.dtype.kind in "iu":
+    if labels.shape == examples and dtype_of(labels).kind in "iu":
         classes = indices(f"losses.{name}", "labels", labels, k, where=where)
         if not label_smoothing:
             return _reduced(name, cross_entropy_of_classes(logits, classes, axis=axis), reduction, where)
-        labels = one_hot(classes, k, dtype=logits.dtype, axis=axis)
+        labels = one_hot(classes, k, dtype=dtype_of(logits), axis=axis)
     elif labels.shape != logits.shape:
         raise OperandError(
             f"nn.losses.{name}: labels must be integers of the shape {examples}, or probabilities of the shape "
-            f"{logits.shape} of the logits, not {labels.dtype.name} of the shape {labels.shape}"
+            f"{logits.shape} of the logits, not {dtype_of(labels).name} of the shape {labels.shape}"
         )
-    p = fnp.astype(labels, fnp.result_type(logits.dtype, labels.dtype) if labels.dtype.kind == "f" else logits.dtype)
+    p = fnp.astype(
+        labels,
+        fnp.result_type(dtype_of(logits), dtype_of(labels)) if dtype_of(labels).kind == "f" else dtype_of(logits),
+    )
     if label_smoothing:
         p = (1 - label_smoothing) * p + label_smoothing / k
     return _reduced(name, cross_entropy_of_distributions(logits, p, axis=axis), reduction, where)
@@ -253,7 +256,7 @@ def cosine_distance(
 ) -> Any:
     """1 - cos of the angle between vectors along ``axis``; lengths below ``epsilon`` count as ``epsilon``."""
     x, y = _pair("cosine_distance", predictions, targets)
-    dtype, x, y = x.dtype, wide(x), wide(y)
+    dtype, x, y = dtype_of(x), wide(x), wide(y)
 
     def unit(v: Any) -> Any:
         square = fnp.sum(v * v, axis=axis, keepdims=True)
