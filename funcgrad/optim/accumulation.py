@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import funcgrad.numpy as fnp
 from funcgrad import lax
 
-from .base import GradientTransformation, leafwise, no_updates_yet, scalar_for, zero_moments
+from .base import GradientTransformation, cast_like, leafwise, no_updates_yet, scalar_for, zero_moments
 
 __all__ = ["MultiStepsState", "multi_steps"]
 
@@ -69,7 +69,7 @@ def multi_steps(
         accumulated = leafwise(accumulate, grads, state.acc_grads)
 
         def emit() -> tuple[Any, MultiStepsState]:
-            mean = leafwise(lambda total, g: fnp.asarray(total, dtype=fnp.asarray(g).dtype), accumulated, grads)
+            mean = leafwise(lambda total, g: cast_like(total, g), accumulated, grads)
             updates, inner_state = inner.update(mean, state.inner, params, **extra)
             zeros = leafwise(fnp.zeros_like, accumulated)
             return updates, MultiStepsState(no_updates_yet(), state.gradient_step + 1, inner_state, zeros)

@@ -11,10 +11,12 @@ from funcgrad.core.errors import OperandError
 from .base import (
     GradientTransformation,
     abs_square,
+    cast_like,
     chain,
     check_like,
     hyperparameter,
     leafwise,
+    moving_average,
     no_updates_yet,
     required,
     root,
@@ -124,20 +126,18 @@ def _divide(g: Any, moment: Any, where: tuple[int, int] | None, decay: Any, epsi
     wide = fnp.asarray(g, dtype=fnp.promote_types(fnp.asarray(g).dtype, moment[0].dtype))
     square = abs_square(wide) + scalar_for(moment[0], epsilon)
 
-    def average(old: Any, new: Any) -> Any:
-        return scalar_for(old, decay) * old + scalar_for(old, 1 - decay) * new
-
     if where is None:
-        moment = FullMoment(average(moment.v, square))
+        moment = FullMoment(moving_average(square, moment.v, decay))
         u = wide / root(moment.v)
     else:
         second, longest = where
         moment = FactoredMoment(
-            average(moment.row, fnp.mean(square, axis=longest)), average(moment.col, fnp.mean(square, axis=second))
+            moving_average(fnp.mean(square, axis=longest), moment.row, decay),
+            moving_average(fnp.mean(square, axis=second), moment.col, decay),
         )
         mean = fnp.mean(moment.row, axis=second - (second > longest), keepdims=True)
         u = wide / (fnp.expand_dims(root(moment.row / mean), longest) * fnp.expand_dims(root(moment.col), second))
-    return fnp.asarray(u, dtype=fnp.asarray(g).dtype), moment
+    return cast_like(u, g), moment
 
 
 def scale_by_param_block_rms(min_scale: float = 1e-3) -> GradientTransformation:
@@ -150,9 +150,7 @@ def scale_by_param_block_rms(min_scale: float = 1e-3) -> GradientTransformation:
 
     def multiply(u: Any, p: Any) -> Any:
         size = root(fnp.mean(abs_square(fnp.asarray(p))))
-        return fnp.asarray(
-            u * scalar_for(u, fnp.maximum(size, scalar_for(size, min_scale))), dtype=fnp.asarray(u).dtype
-        )
+        return cast_like(u * scalar_for(u, fnp.maximum(size, scalar_for(size, min_scale))), u)
 
     def rescale(grads: Any, params: Any) -> Any:
         return leafwise(multiply, grads, required(params, "params", "scale_by_param_block_rms"))

@@ -7,10 +7,12 @@ import funcgrad.numpy as fnp
 from .base import (
     GradientTransformation,
     abs_square,
-    bias_correction,
+    cast_like,
     chain,
+    correction,
     hyperparameter,
     leafwise,
+    moving_average,
     no_updates_yet,
     root,
     scalar_for,
@@ -83,11 +85,11 @@ def scale_by_adam(
     def update(grads: Any, state: ScaleByAdamState, params: Any = None, **extra: Any) -> tuple[Any, ScaleByAdamState]:
         count = state.count + 1
         terms = _first_moment_terms(state, count, nesterov, bias_correction)
-        correct_nu = _correction(state.b2, count) if bias_correction else 1.0
+        correct_nu = correction(state.b2, count) if bias_correction else 1.0
 
         def step(g: Any, m: Any, v: Any) -> Any:
             m, v, wide = _moments(g, m, v, state)
-            return _narrow(_quotient(wide, m, v, terms, correct_nu, eps_root, state.eps), g), m, v
+            return cast_like(_quotient(wide, m, v, terms, correct_nu, eps_root, state.eps), g), m, v
 
         updates, mu, nu = leafwise(step, grads, state.mu, state.nu, outputs=3)
         return updates, state._replace(count=count, mu=mu, nu=nu)
@@ -115,7 +117,7 @@ def scale_by_radam(
 
     def update(grads: Any, state: ScaleByAdamState, params: Any = None, **extra: Any) -> tuple[Any, ScaleByAdamState]:
         count = state.count + 1
-        terms, correct_nu = _first_moment_terms(state, count, nesterov, True), _correction(state.b2, count)
+        terms, correct_nu = _first_moment_terms(state, count, nesterov, True), correction(state.b2, count)
         longest = 2 / (1 - state.b2) - 1
         length = longest - 2 * count * (correct_nu - 1)
         trusted = length >= threshold
@@ -125,7 +127,7 @@ def scale_by_radam(
         def step(g: Any, m: Any, v: Any) -> Any:
             m, v, wide = _moments(g, m, v, state)
             adaptive = scalar_for(v, rectifier) * _quotient(wide, m, v, terms, correct_nu, eps_root, state.eps)
-            return _narrow(fnp.where(trusted, adaptive, _first_moment(wide, m, terms)), g), m, v
+            return cast_like(fnp.where(trusted, adaptive, _first_moment(wide, m, terms)), g), m, v
 
         updates, mu, nu = leafwise(step, grads, state.mu, state.nu, outputs=3)
         return updates, state._replace(count=count, mu=mu, nu=nu)
@@ -160,12 +162,12 @@ def scale_by_amsgrad(
     def update(grads: Any, state: ScaleByAmsgradState, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         count = state.count + 1
         terms = _first_moment_terms(state, count, False, bias_correction_mu)
-        correct_nu = _correction(state.b2, count) if bias_correction_nu else 1.0
+        correct_nu = correction(state.b2, count) if bias_correction_nu else 1.0
 
         def step(g: Any, m: Any, v: Any, largest: Any) -> Any:
             m, v, wide = _moments(g, m, v, state)
             largest = fnp.maximum(largest, v * scalar_for(v, correct_nu))
-            return _narrow(_quotient(wide, m, largest, terms, 1.0, eps_root, state.eps), g), m, v, largest
+            return cast_like(_quotient(wide, m, largest, terms, 1.0, eps_root, state.eps), g), m, v, largest
 
         updates, mu, nu, nu_max = leafwise(step, grads, state.mu, state.nu, state.nu_max, outputs=4)
         return updates, state._replace(count=count, mu=mu, nu=nu, nu_max=nu_max)
@@ -367,8 +369,6 @@ def amsgrad(
 
 # The parts ------------------------------------------------------------------------------------------------------------
 
-_correction = bias_correction
-
 
 def _adam_init(b1: Any, b2: Any, eps: Any) -> Any:
     def init(params: Any) -> ScaleByAdamState:
@@ -381,18 +381,18 @@ def _adam_init(b1: Any, b2: Any, eps: Any) -> Any:
 def _moments(g: Any, m: Any, v: Any, state: Any) -> tuple[Any, Any, Any]:
     """The next moments of one leaf, and its gradient in their precision."""
     g = fnp.asarray(g, dtype=m.dtype)
-    m = scalar_for(m, state.b1) * m + scalar_for(m, 1 - state.b1) * g
-    v = scalar_for(v, state.b2) * v + scalar_for(v, 1 - state.b2) * abs_square(g)
+    m = moving_average(g, m, state.b1)
+    v = moving_average(abs_square(g), v, state.b2)
     return m, v, g
 
 
 def _first_moment_terms(state: Any, count: Any, nesterov: bool, corrected: bool) -> tuple[Any, Any]:
     """The first moment in the numerator is ``a m + b g``; these are the scalars a and b, which is None for none."""
     if not nesterov:
-        return (_correction(state.b1, count) if corrected else 1.0), None
+        return (correction(state.b1, count) if corrected else 1.0), None
     if not corrected:
         return state.b1, 1 - state.b1
-    return state.b1 * _correction(state.b1, count + 1), (1 - state.b1) * _correction(state.b1, count)
+    return state.b1 * correction(state.b1, count + 1), (1 - state.b1) * correction(state.b1, count)
 
 
 def _first_moment(g: Any, m: Any, terms: tuple[Any, Any]) -> Any:
@@ -411,7 +411,3 @@ def _quotient(g: Any, m: Any, v: Any, terms: tuple[Any, Any], correct_nu: Any, e
     if eps_root:
         second = second + scalar_for(v, eps_root)
     return _first_moment(g, m, terms) / (root(second) + scalar_for(v, eps))
-
-
-def _narrow(u: Any, g: Any) -> Any:
-    return fnp.asarray(u, dtype=fnp.asarray(g).dtype)

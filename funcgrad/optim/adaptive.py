@@ -8,10 +8,12 @@ from funcgrad import tree
 from .base import (
     GradientTransformation,
     abs_square,
-    bias_correction,
+    cast_like,
     chain,
+    correction,
     hyperparameter,
     leafwise,
+    moving_average,
     no_updates_yet,
     root,
     scalar_for,
@@ -97,7 +99,7 @@ def scale_by_rss(initial_accumulator_value: float = 0.1, eps: float = 1e-7) -> G
     def update(grads: Any, state: ScaleByRssState, params: Any = None, **extra: Any) -> tuple[Any, ScaleByRssState]:
         def step(g: Any, total: Any) -> Any:
             total = total + abs_square(fnp.asarray(g, dtype=_widened(g, total)))
-            return _narrow(g / root(total + scalar_for(total, state.eps)), g), total
+            return cast_like(g / root(total + scalar_for(total, state.eps)), g), total
 
         updates, sums = leafwise(step, grads, state.sum_of_squares, outputs=2)
         return updates, state._replace(sum_of_squares=sums)
@@ -126,12 +128,12 @@ def scale_by_rms(
 
     def update(grads: Any, state: ScaleByRmsState, params: Any = None, **extra: Any) -> tuple[Any, ScaleByRmsState]:
         count = state.count + 1
-        correct = _correction(state.rms_decay, count) if bias_correction else None
+        correct = correction(state.rms_decay, count) if bias_correction else None
 
         def step(g: Any, v: Any) -> Any:
-            v = _average(abs_square(fnp.asarray(g, dtype=_widened(g, v))), v, state.rms_decay)
+            v = moving_average(abs_square(fnp.asarray(g, dtype=_widened(g, v))), v, state.rms_decay)
             second = v if correct is None else v * scalar_for(v, correct)
-            return _narrow(g / _root_plus(second, state.eps, eps_in_sqrt), g), v
+            return cast_like(g / _root_plus(second, state.eps, eps_in_sqrt), g), v
 
         updates, nu = leafwise(step, grads, state.nu, outputs=2)
         return updates, state._replace(count=count, nu=nu)
@@ -162,16 +164,16 @@ def scale_by_stddev(
 
     def update(grads: Any, state: ScaleByStddevState, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         count = state.count + 1
-        correct = _correction(state.rms_decay, count) if bias_correction else None
+        correct = correction(state.rms_decay, count) if bias_correction else None
 
         def step(g: Any, m: Any, v: Any) -> Any:
             wide = fnp.asarray(g, dtype=m.dtype)
-            m = _average(wide, m, state.rms_decay)
-            v = _average(abs_square(wide), v, state.rms_decay)
+            m = moving_average(wide, m, state.rms_decay)
+            v = moving_average(abs_square(wide), v, state.rms_decay)
             mean, second = (m, v) if correct is None else (m * scalar_for(m, correct), v * scalar_for(v, correct))
             # No variance is negative, but the difference of two nearly equal numbers may be.
             variance = fnp.maximum(second - abs_square(mean), scalar_for(v, 0.0))
-            return _narrow(g / _root_plus(variance, state.eps, eps_in_sqrt), g), m, v
+            return cast_like(g / _root_plus(variance, state.eps, eps_in_sqrt), g), m, v
 
         updates, mu, nu = leafwise(step, grads, state.mu, state.nu, outputs=3)
         return updates, state._replace(count=count, mu=mu, nu=nu)
@@ -195,9 +197,9 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> GradientTransforma
     def update(grads: Any, state: ScaleByAdadeltaState, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         def step(g: Any, e_g: Any, e_x: Any) -> Any:
             wide, eps = fnp.asarray(g, dtype=_widened(g, e_g)), scalar_for(e_g, state.eps)
-            e_g = _average(abs_square(wide), e_g, state.rho)
+            e_g = moving_average(abs_square(wide), e_g, state.rho)
             u = fnp.sqrt((e_x + eps) / (e_g + eps)) * wide
-            return _narrow(u, g), e_g, _average(abs_square(u), e_x, state.rho)
+            return cast_like(u, g), e_g, moving_average(abs_square(u), e_x, state.rho)
 
         updates, e_g, e_x = leafwise(step, grads, state.e_g, state.e_x, outputs=3)
         return updates, state._replace(e_g=e_g, e_x=e_x)
@@ -296,15 +298,8 @@ def adadelta(
     return chain(decay, scale_by_adadelta(rho, eps), scale_by_learning_rate(learning_rate))
 
 
-_correction = bias_correction
-
-
 def _filled(params: Any, value: float) -> Any:
     return tree.map(lambda zeros: fnp.full_like(zeros, value), zero_moments(params, real=True))
-
-
-def _average(x: Any, average: Any, decay: Any) -> Any:
-    return scalar_for(x, decay) * average + scalar_for(x, 1 - decay) * x
 
 
 def _root_plus(second: Any, eps: Any, inside: bool) -> Any:
@@ -314,7 +309,3 @@ def _root_plus(second: Any, eps: Any, inside: bool) -> Any:
 
 def _widened(g: Any, moment: Any) -> Any:
     return fnp.promote_types(fnp.asarray(g).dtype, moment.dtype)
-
-
-def _narrow(u: Any, g: Any) -> Any:
-    return fnp.asarray(u, dtype=fnp.asarray(g).dtype)

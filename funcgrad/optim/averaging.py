@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import funcgrad.numpy as fnp
 from funcgrad import tree
 
-from .base import GradientTransformation, hyperparameter, leafwise, no_updates_yet, required, scalar_for
+from .base import GradientTransformation, cast_like, hyperparameter, leafwise, no_updates_yet, required, scalar_for
 
 __all__ = ["EmaParamsState", "LookaheadState", "ema_params", "incremental_update", "lookahead"]
 
@@ -41,7 +41,7 @@ def incremental_update(new_tensors: Any, old_tensors: Any, step_size: float) -> 
     """
 
     def move(old: Any, new: Any) -> Any:
-        return fnp.asarray(old + scalar_for(old, step_size) * (new - old), dtype=fnp.asarray(old).dtype)
+        return cast_like(old + scalar_for(old, step_size) * (new - old), old)
 
     return leafwise(move, old_tensors, new_tensors)
 
@@ -124,7 +124,7 @@ def lookahead(
         slow = leafwise(lambda new, old: fnp.where(sync, new, old), moved, state.slow)
 
         def step(u: Any, new: Any, p: Any) -> Any:
-            return fnp.asarray(fnp.where(sync, new - p, u), dtype=fnp.asarray(u).dtype)
+            return cast_like(fnp.where(sync, new - p, u), u)
 
         updates = leafwise(step, updates, slow, params)
         if reset_state:

@@ -26,13 +26,15 @@ __all__ = [
     "GradientTransformation",
     "abs_square",
     "apply_updates",
-    "bias_correction",
+    "cast_like",
     "chain",
     "check_like",
+    "correction",
     "hyperparameter",
     "identity",
     "inner_product",
     "leafwise",
+    "moving_average",
     "no_updates_yet",
     "norm",
     "required",
@@ -73,7 +75,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
     {'w': array([1.5, 1.5], dtype=float32)}
     """
     check_like(updates, params, "apply_updates: the updates", "the parameters")
-    return tree.map(lambda p, u: fnp.asarray(p + u, dtype=fnp.asarray(p).dtype), params, updates)
+    return tree.map(lambda p, u: cast_like(p + u, p), params, updates)
 
 
 def chain(*transformations: GradientTransformation) -> GradientTransformation:
@@ -218,7 +220,17 @@ def zero_moments(params: Any, real: bool = False) -> Any:
     return tree.map(zeros, params)
 
 
-def bias_correction(decay: Any, count: Any) -> Any:
+def cast_like(x: Any, like: Any) -> Any:
+    """``x`` in the dtype of ``like``."""
+    return fnp.asarray(x, dtype=fnp.asarray(like).dtype)
+
+
+def moving_average(x: Any, average: Any, decay: Any) -> Any:
+    """``decay average + (1 - decay) x``."""
+    return scalar_for(average, decay) * average + scalar_for(average, 1 - decay) * x
+
+
+def correction(decay: Any, count: Any) -> Any:
     """``1 / (1 - decay^count)``: moments start at zero, and so are too small at first."""
     return 1 / (1 - decay**count)
 

@@ -10,6 +10,7 @@ from funcgrad.core.errors import OperandTypeError
 from .base import (
     GradientTransformation,
     abs_square,
+    cast_like,
     hyperparameter,
     inner_product,
     leafwise,
@@ -164,7 +165,7 @@ def _clipping(max_norm: float, f: Callable[[Any, Any, Any], Any]) -> GradientTra
 def _scaled(g: Any, size: Any, bound: Any) -> Any:
     """``g`` scaled from ``size`` to ``bound`` if it is larger; by exactly 1 if not, and without dividing by zero."""
     bound = scalar_for(size, bound)
-    return fnp.asarray(g * scalar_for(g, bound / fnp.maximum(size, bound)), dtype=fnp.asarray(g).dtype)
+    return cast_like(g * scalar_for(g, bound / fnp.maximum(size, bound)), g)
 
 
 def _wide(g: Any) -> Any:

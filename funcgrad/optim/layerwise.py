@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import funcgrad.numpy as fnp
 
 from .adam import scale_by_adam
-from .base import GradientTransformation, chain, hyperparameter, leafwise, norm, required, scalar_for
+from .base import GradientTransformation, cast_like, chain, hyperparameter, leafwise, norm, required, scalar_for
 from .learning_rate import ScalarOrSchedule, scale_by_learning_rate
 from .masking import Mask, masked
 from .sgd import trace
@@ -50,7 +50,7 @@ def scale_by_trust_ratio(
             divisor = fnp.where(neither_is_zero, of_u + scalar_for(of_u, eps) if eps else of_u, fnp.ones_like(of_u))
             ratio = scalar_for(of_p, state.trust_coefficient) * of_p / divisor
             ratio = fnp.where(neither_is_zero, ratio, fnp.ones_like(ratio))
-            return fnp.asarray(u * scalar_for(u, ratio), dtype=fnp.asarray(u).dtype)
+            return cast_like(u * scalar_for(u, ratio), u)
 
         return leafwise(step, grads, required(params, "params", "scale_by_trust_ratio")), state
 

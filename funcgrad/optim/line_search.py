@@ -18,7 +18,7 @@ import funcgrad.numpy as fnp
 from funcgrad import lax, tree
 from funcgrad.api.derivatives import value_and_grad
 
-from .base import GradientTransformation, inner_product, leafwise, required, scalar_for
+from .base import GradientTransformation, cast_like, inner_product, leafwise, required, scalar_for
 
 __all__ = [
     "BacktrackingLinesearchState",
@@ -209,7 +209,7 @@ def scale_by_zoom_linesearch(
         who = "a zoom line search"
         params, value_fn = required(params, "params", who), required(value_fn, "value_fn", who)
         dtype = state.value.dtype
-        grad = leafwise(lambda g, p: fnp.asarray(g, dtype=fnp.asarray(p).dtype), required(grad, "grad", who), params)
+        grad = leafwise(lambda g, p: cast_like(g, p), required(grad, "grad", who), params)
         zero, infinite = fnp.zeros((), dtype), fnp.full((), fnp.inf, dtype)
         origin = _Point(
             zero,
@@ -356,7 +356,7 @@ def _scalar_of(params: Any, value: float) -> Any:
 
 
 def _along(params: Any, t: Any, direction: Any) -> Any:
-    return leafwise(lambda p, d: fnp.asarray(p + scalar_for(d, t) * d, dtype=fnp.asarray(p).dtype), params, direction)
+    return leafwise(lambda p, d: cast_like(p + scalar_for(d, t) * d, p), params, direction)
 
 
 def _conjugate(grads: Any) -> Any:

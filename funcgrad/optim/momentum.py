@@ -12,10 +12,12 @@ import funcgrad.numpy as fnp
 
 from .base import (
     GradientTransformation,
-    bias_correction,
+    cast_like,
     chain,
+    correction,
     hyperparameter,
     leafwise,
+    moving_average,
     no_updates_yet,
     required,
     scalar_for,
@@ -57,12 +59,12 @@ def ema(decay: float, debias: bool = True) -> GradientTransformation:
 
     def update(grads: Any, state: EmaState, params: Any = None, **extra: Any) -> tuple[Any, EmaState]:
         count = state.count + 1
-        correct = bias_correction(state.decay, count)
+        correct = correction(state.decay, count)
 
         def average(g: Any, u: Any) -> Any:
-            u = scalar_for(u, state.decay) * u + scalar_for(u, 1 - state.decay) * fnp.asarray(g, dtype=u.dtype)
+            u = moving_average(fnp.asarray(g, dtype=u.dtype), u, state.decay)
             result = u * scalar_for(u, correct) if debias else u
-            return fnp.asarray(result, dtype=fnp.asarray(g).dtype), u
+            return cast_like(result, g), u
 
         updates, averages = leafwise(average, grads, state.ema, outputs=2)
         return updates, state._replace(count=count, ema=averages)
@@ -149,14 +151,12 @@ def lookahead_nesterov(learning_rate: float, decay: float = 0.9, exact: bool = T
     ) -> tuple[Any, LookaheadNesterovState]:
         params = required(params, "params", "lookahead_nesterov")
         distance = state.learning_rate * state.decay if exact else state.learning_rate
-        ahead = leafwise(
-            lambda p, u: fnp.asarray(p - scalar_for(u, distance) * u, dtype=fnp.asarray(p).dtype), params, state.ema
-        )
+        ahead = leafwise(lambda p, u: cast_like(p - scalar_for(u, distance) * u, p), params, state.ema)
         gradients = required(grad_fn, "grad_fn", "lookahead_nesterov")(ahead)
 
         def average(g: Any, u: Any) -> Any:
-            u = scalar_for(u, state.decay) * u + scalar_for(u, 1 - state.decay) * fnp.asarray(g, dtype=u.dtype)
-            return fnp.asarray(scalar_for(u, -state.learning_rate) * u, dtype=fnp.asarray(g).dtype), u
+            u = moving_average(fnp.asarray(g, dtype=u.dtype), u, state.decay)
+            return cast_like(scalar_for(u, -state.learning_rate) * u, g), u
 
         updates, averages = leafwise(average, gradients, state.ema, outputs=2)
         return updates, state._replace(ema=averages)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import funcgrad.numpy as fnp
 from funcgrad import tree
 
-from .base import GradientTransformation, chain, hyperparameter, leafwise, scalar_for
+from .base import GradientTransformation, cast_like, chain, hyperparameter, leafwise, scalar_for
 from .learning_rate import ScalarOrSchedule, scale_by_learning_rate
 
 __all__ = ["TraceState", "sgd", "trace"]
@@ -41,7 +41,7 @@ def trace(decay: float, nesterov: bool = False) -> GradientTransformation:
         def add(g: Any, m: Any) -> Any:
             m = scalar_for(m, state.decay) * m + fnp.asarray(g, dtype=m.dtype)
             u = fnp.asarray(g, dtype=m.dtype) + scalar_for(m, state.decay) * m if nesterov else m
-            return fnp.asarray(u, dtype=fnp.asarray(g).dtype), m
+            return cast_like(u, g), m
 
         updates, new_trace = leafwise(add, grads, state.trace, outputs=2)
         return updates, state._replace(trace=new_trace)

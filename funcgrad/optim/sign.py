@@ -6,11 +6,12 @@ import funcgrad.numpy as fnp
 
 from .base import (
     GradientTransformation,
+    cast_like,
     chain,
     hyperparameter,
     leafwise,
+    moving_average,
     no_updates_yet,
-    scalar_for,
     stateless,
     zero_moments,
 )
@@ -47,9 +48,9 @@ def scale_by_lion(b1: float = 0.9, b2: float = 0.99) -> GradientTransformation:
     def update(grads: Any, state: ScaleByLionState, params: Any = None, **extra: Any) -> tuple[Any, ScaleByLionState]:
         def step(g: Any, m: Any) -> Any:
             wide = fnp.asarray(g, dtype=m.dtype)
-            u = fnp.sign(scalar_for(m, state.b1) * m + scalar_for(m, 1 - state.b1) * wide)
-            m = scalar_for(m, state.b2) * m + scalar_for(m, 1 - state.b2) * wide
-            return fnp.asarray(u, dtype=fnp.asarray(g).dtype), m
+            u = fnp.sign(moving_average(wide, m, state.b1))
+            m = moving_average(wide, m, state.b2)
+            return cast_like(u, g), m
 
         updates, mu = leafwise(step, grads, state.mu, outputs=2)
         return updates, state._replace(count=state.count + 1, mu=mu)

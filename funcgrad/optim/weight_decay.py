@@ -8,9 +8,7 @@ descent they are the same.
 
 from typing import Any, NamedTuple
 
-import funcgrad.numpy as fnp
-
-from .base import GradientTransformation, hyperparameter, identity, leafwise, required, scalar_for
+from .base import GradientTransformation, cast_like, hyperparameter, identity, leafwise, required, scalar_for
 from .hyperparameters import with_schedules
 from .learning_rate import ScalarOrSchedule
 from .masking import Mask, masked
@@ -63,7 +61,7 @@ def _add_decayed_weights(weight_decay: Any) -> GradientTransformation:
         params = required(params, "params", "weight decay")
 
         def add(g: Any, p: Any) -> Any:
-            return fnp.asarray(g + scalar_for(g, state.weight_decay) * p, dtype=fnp.asarray(g).dtype)
+            return cast_like(g + scalar_for(g, state.weight_decay) * p, g)
 
         return leafwise(add, grads, params), state
 
