@@ -291,6 +291,20 @@ def test_any_hyperparameter_has_a_schedule():
         optim.with_schedules(optim.sgd(1.0), max_nrom=abs).init(np.ones(1))
 
 
+def test_a_schedule_for_all_labels():
+    params = trees()["dict"]
+    groups = optim.multi_transform({"a": optim.sgd(1.0), "b": optim.sgd(1.0)}, {"w": "a", "b": "b", "s": "b"})
+    optimizer = optim.with_schedules(groups, learning_rate=optim.linear_schedule(1.0, 0.0, 4))
+    state = optimizer.init(params)
+    for expected in (1.0, 0.75, 0.5):
+        updates, state = fg.jit(optimizer.update)(params, state)
+        check_equal_trees(updates, fg.tree.map(lambda p: -expected * p, params))  # noqa: B023
+    held = optim.with_hyperparameters(state, learning_rate=0.125)
+    updates, held = optimizer.update(params, held)
+    updates, _ = optimizer.update(params, held)
+    check_equal_trees(updates, fg.tree.map(lambda p: -0.125 * p, params))
+
+
 def test_hyperparameters_under_labels():
     params = trees()["dict"]
     state = CHAINS["multi_transform"](optim).init(params)

@@ -99,7 +99,7 @@ def with_schedules(inner: GradientTransformation, **schedules: Callable[[Any], A
 
     def update(grads: Any, state: ScheduledState, params: Any = None, **extra: Any) -> tuple[Any, ScheduledState]:
         updates, new_inner = inner.update(grads, state.inner, params, **extra)
-        count, current = state.count + 1, hyperparameters(state.inner)
+        count, current = state.count + 1, _without_labels(hyperparameters(state.inner))
         values = {
             name: fnp.where(state.held[name], current[name], schedule(count)) for name, schedule in schedules.items()
         }
@@ -135,7 +135,7 @@ def _set(state: Any, values: dict[str, Any], scheduled: frozenset[str]) -> Any:
 
 
 def _check_known(known: dict[str, Any], values: dict[str, Any]) -> None:
-    anywhere = _names_inside(known)
+    anywhere = _without_labels(known)
     for name, value in values.items():
         if isinstance(value, dict) and isinstance(known.get(name), dict):
             _check_known(known[name], value)
@@ -144,9 +144,12 @@ def _check_known(known: dict[str, Any], values: dict[str, Any]) -> None:
             raise ValueError(f"{name!r} is no hyper-parameter of this state; it has {names or 'none'}")
 
 
-def _names_inside(known: dict[str, Any]) -> list[str]:
-    names = [name for name, value in known.items() if not isinstance(value, dict)]
-    return names + [name for value in known.values() if isinstance(value, dict) for name in _names_inside(value)]
+def _without_labels(known: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in known.items() if not isinstance(value, dict)}
+    for value in known.values():
+        if isinstance(value, dict):
+            plain |= _without_labels(value)
+    return plain
 
 
 def _states_inside(state: Any) -> Iterator[tuple[str | None, Any]]:
