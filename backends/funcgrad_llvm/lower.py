@@ -175,6 +175,8 @@ class Lowerer:
     def function(self, writer: Writer, scratch: int = 0) -> str:
         """The name of a function with this text: functions of equal text are one."""
         text = writer.body()
+        if writer.result != "void":
+            text = f"{writer.result} {text}"
         name = self.functions.get(text)
         if name is None:
             name = self.functions[text] = f"f{len(self.functions)}"
