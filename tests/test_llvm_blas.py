@@ -36,7 +36,7 @@ def found(request, monkeypatch):
         monkeypatch.setattr(
             blas, "_folder", lambda package, name: folder(package, name) if package == "numpy" else None
         )
-    caches = blas.library, blas._engine, blas.address
+    caches = blas.library, blas._products, blas.address
     for cached in caches:
         cached.cache_clear()
     try:
@@ -112,24 +112,10 @@ def test_large_products_are_cut_and_small_ones_are_not(two_threads, found, monke
     counting = signature(lambda function, context, chunks: counts.append(chunks))
     monkeypatch.setattr(pool, "address", lambda: ctypes.cast(counting, ctypes.c_void_p).value)
     gemm = function("sgemm")
-    a = np.zeros((256, 256), np.float32)
+    a, c = np.zeros((2, 256, 256), np.float32)
+    flags = ROW_MAJOR, AS_IT_IS, AS_IT_IS
     for n in (32, 100, 256):
-        gemm(
-            ROW_MAJOR,
-            AS_IT_IS,
-            AS_IT_IS,
-            n,
-            n,
-            n,
-            1.0,
-            a.ctypes.data,
-            n,
-            a.ctypes.data,
-            n,
-            0.0,
-            a.copy().ctypes.data,
-            n,
-        )
+        gemm(*flags, n, n, n, 1.0, a.ctypes.data, n, a.ctypes.data, n, 0.0, c.ctypes.data, n)
     assert counts == ([2] if found.own else [])
 
 

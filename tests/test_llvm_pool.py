@@ -14,10 +14,13 @@ import pytest
 pytest.importorskip("llvmlite.binding")
 
 from funcgrad_llvm import pool
+from funcgrad_llvm.machine import Library
 
 #: `count` adds 1 to the chunk's element; `nested` has the elements of its row counted by another job; `often` starts
 #: jobs one after another; `meet` returns when all chunks have been begun, which one thread alone cannot do.
 TEXT = """
+declare void @parallel_for(ptr, ptr, i64)
+
 define void @count(ptr %context, i64 %chunk) {
   %element = getelementptr i64, ptr %context, i64 %chunk
   %old = load i64, ptr %element
@@ -29,7 +32,7 @@ define void @count(ptr %context, i64 %chunk) {
 define void @nested(ptr %context, i64 %chunk) {
   %start = mul i64 %chunk, 16
   %row = getelementptr i64, ptr %context, i64 %start
-  call void inttoptr (i64 PARALLEL_FOR to ptr)(ptr @count, ptr %row, i64 16)
+  call void @parallel_for(ptr @count, ptr %row, i64 16)
   ret void
 }
 
@@ -52,7 +55,7 @@ entry:
   br label %body
 body:
   %i = phi i64 [ 0, %entry ], [ %next, %body ]
-  call void inttoptr (i64 PARALLEL_FOR to ptr)(ptr %function, ptr %context, i64 %chunks)
+  call void @parallel_for(ptr %function, ptr %context, i64 %chunks)
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %times
   br i1 %more, label %body, label %end
@@ -65,11 +68,10 @@ end:
 @pytest.fixture(scope="module")
 def native():
     """The functions above, by name."""
-    engine = pool.compiled(TEXT.replace("PARALLEL_FOR", str(pool.address())))
-    addresses = {name: engine.get_function_address(name) for name in ("count", "nested", "meet", "often")}
+    library = Library(TEXT, {"parallel_for": pool.address()})
+    addresses = {name: library.address(name) for name in ("count", "nested", "meet", "often")}
     often = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(addresses["often"])
-    yield {**addresses, "often": often}
-    engine.close()
+    yield {**addresses, "often": often, "library": library}
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 2, 3, 64, 1000])
@@ -111,10 +113,11 @@ import numpy as np
 sys.path.insert(0, {folder!r})
 import test_llvm_pool as t
 from funcgrad_llvm import pool
-engine = pool.compiled(t.TEXT.replace("PARALLEL_FOR", str(pool.address())))
+from funcgrad_llvm.machine import Library
+library = t.Library(t.TEXT, {{"parallel_for": pool.address()}})
 def meet(threads):
     state = np.array([0, threads], np.int64)
-    pool.parallel_for(engine.get_function_address("meet"), state.ctypes.data, threads)
+    pool.parallel_for(library.address("meet"), state.ctypes.data, threads)
     assert state[0] == threads
 {body}
 print("done")
@@ -179,8 +182,8 @@ def test_stress():
     """More threads than processors, jobs of every size, pauses in between: no chunk is lost, none is done twice."""
     body = """
 import threading
-often = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(engine.get_function_address("often"))
-count, nested = (engine.get_function_address(n) for n in ("count", "nested"))
+often = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)(library.address("often"))
+count, nested = (library.address(n) for n in ("count", "nested"))
 def work(seed):
     rng = np.random.default_rng(seed)
     for _ in range(300):

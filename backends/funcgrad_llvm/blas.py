@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import pool
+from . import machine, pool
 
 __all__ = ["BlasNotFoundError", "Library", "address", "library"]
 
@@ -181,18 +181,29 @@ class _Function:
         self.arguments = [(self.type if type == "T" else type, argument) for type, argument in pairs]
         self.result = self.type if name == "dot" else "void"
 
+    @property
+    def symbol(self) -> str:
+        """What the library's function is called in the text."""
+        return f"cblas_{self.letter}{self.name}"
+
+    def _is_wider(self, type: str, argument: str) -> bool:
+        return type == "i32" and argument not in _ENUMERATIONS and self.found.integer == "i64"
+
+    def declaration(self) -> str:
+        types = ("i64" if self._is_wider(*argument) else argument[0] for argument in self.arguments)
+        return f"declare {self.result} @{self.symbol}({', '.join(types)})"
+
     def call(self, renamed: dict[str, str]) -> list[str]:
         """Call the library with the arguments of these names, or renamed ones; its integers may be wider."""
         lines, operands = [], []
         for type, argument in self.arguments:
             register = f"%{renamed.get(argument, argument)}"
-            if type == "i32" and argument not in _ENUMERATIONS and self.found.integer == "i64":
+            if self._is_wider(type, argument):
                 lines.append(f"  {register}.wide = sext i32 {register} to i64")
                 type, register = "i64", f"{register}.wide"
             operands.append(f"{type} {register}")
-        address = ctypes.cast(self.found.function(f"cblas_{self.letter}{self.name}"), ctypes.c_void_p).value
         keep = "%result = " if self.result != "void" else ""
-        lines.append(f"  {keep}call {self.result} inttoptr (i64 {address} to ptr)({', '.join(operands)})")
+        lines.append(f"  {keep}call {self.result} @{self.symbol}({', '.join(operands)})")
         lines.append(f"  ret {self.result}{' %result' if keep else ''}")
         return lines
 
@@ -206,7 +217,7 @@ class _Function:
     def text(self) -> str:
         """The function, and the one that works on a block of it if it is cut."""
         if self.name not in _CUTS or not self.found.own:
-            return "\n".join([self.header(), *self.call({}), "}"])
+            return "\n".join([self.declaration(), self.header(), *self.call({}), "}"])
         outer, inner, renamed, steps = _CUTS[self.name]
         fields = [*self.arguments, ("i32", "size")]
         struct = f"{{ {', '.join(type for type, _ in fields)} }}"
@@ -222,6 +233,7 @@ class _Function:
         threads = pool.num_threads()
         block = f"{self.letter}{self.name}_block"
         return "\n".join([
+            self.declaration(),
             f"define internal void @{block}(ptr %product, i64 %chunk) {{",
             *loads, *self.longs(), inner.replace("BLOCK", _BLOCK), *moves, *self.call(blocks), "}",
             self.header(),
@@ -237,25 +249,29 @@ class _Function:
             "alone:", *self.call({}),
             "shared:",
             "  %pieces.short = trunc i64 %pieces to i32",
-            "  %piece = sdiv i32 %extent, %pieces.short",
-            f"  %above = add i32 %piece, {BLOCK}",
-            f"  %size = and i32 %above, -{BLOCK}",
-            "  %covered = add i32 %extent, %size",
-            "  %covered.less = sub i32 %covered, 1",
-            "  %chunks.short = sdiv i32 %covered.less, %size",
+            # Both quotients are rounded up, and the first to a multiple of BLOCK.
+            "  %pieces.less = sub i32 %pieces.short, 1",
+            "  %extent.more = add i32 %extent, %pieces.less",
+            "  %piece = sdiv i32 %extent.more, %pieces.short",
+            f"  %piece.more = add i32 %piece, {BLOCK - 1}",
+            f"  %size = and i32 %piece.more, -{BLOCK}",
+            "  %size.less = sub i32 %size, 1",
+            "  %covered = add i32 %extent, %size.less",
+            "  %chunks.short = sdiv i32 %covered, %size",
             "  %chunks = zext i32 %chunks.short to i64",
             *stores,
-            f"  call void inttoptr (i64 {pool.address()} to ptr)(ptr @{block}, ptr %product, i64 %chunks)",
+            f"  call void @parallel_for(ptr @{block}, ptr %product, i64 %chunks)",
             "  ret void", "}",
         ])  # fmt: skip
 
 
 @functools.cache
-def _engine() -> Any:
+def _products() -> machine.Library:
     found = library()
-    return pool.compiled(
-        "\n\n".join(_Function(letter, name, found).text() for letter in _TYPES for name in _SIGNATURES)
-    )
+    functions = [_Function(letter, name, found) for letter in _TYPES for name in _SIGNATURES]
+    symbols = {f.symbol: ctypes.cast(found.function(f.symbol), ctypes.c_void_p).value or 0 for f in functions}
+    text = ["declare void @parallel_for(ptr, ptr, i64)", *(f.text() for f in functions)]
+    return machine.Library("\n\n".join(text), {**symbols, "parallel_for": pool.address()})
 
 
 @functools.cache
@@ -266,4 +282,4 @@ def address(name: str) -> int:
     Raises:
         BlasNotFoundError: if there is no OpenBLAS.
     """
-    return int(_engine().get_function_address(name))
+    return _products().address(name)

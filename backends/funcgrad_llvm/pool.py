@@ -33,11 +33,10 @@ import functools
 import os
 import platform
 import sys
-from typing import Any
 
-import llvmlite.binding as llvm
+from .machine import Library
 
-__all__ = ["address", "compiled", "num_threads", "parallel_for"]
+__all__ = ["address", "num_threads", "parallel_for"]
 
 #: Pauses before a thread that waits goes to sleep.
 SPIN = 2000
@@ -357,20 +356,6 @@ def _text() -> str:
     return _STATE + _INLINE + text
 
 
-def compiled(text: str) -> Any:
-    """The engine that holds a module's machine code; it must be kept as long as that may run."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(text)
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), opt=2, reloc="pic", codemodel="jitdefault", jit=True
-    )
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
-
-
 def num_threads() -> int:
     """How many threads work on a job, its caller among them: `FUNCGRAD_NUM_THREADS`, or else as many as there are
     processors that this process may run on.
@@ -390,23 +375,21 @@ def num_threads() -> int:
 
 
 @functools.cache
-def _pool() -> Any:
-    engine = compiled(_text())
+def _pool() -> Library:
+    library = Library(_text(), {})
     signatures = {"reset": [ctypes.c_int64], "shut_down": []}
-    reset, shut_down = (
-        ctypes.CFUNCTYPE(None, *types)(engine.get_function_address(name)) for name, types in signatures.items()
-    )
+    reset, shut_down = (ctypes.CFUNCTYPE(None, *types)(library.address(name)) for name, types in signatures.items())
     reset(num_threads() - 1)
     # The threads run code that the interpreter is about to give back.
     atexit.register(shut_down)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: reset(num_threads() - 1))
-    return engine
+    return library
 
 
 def address() -> int:
     """Where `parallel_for` is. The first call compiles it; threads start with the first job."""
-    return int(_pool().get_function_address("parallel_for"))
+    return _pool().address("parallel_for")
 
 
 def parallel_for(function: int, context: int, chunks: int) -> None:
