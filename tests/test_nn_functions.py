@@ -655,6 +655,8 @@ def test_dropout_messages():
         nn.dropout(fg.random.key(0), np.ones(3), 1.0)
     with pytest.raises(OperandError, match=r"in training it needs a key: pass key=fg.random.key\(seed\)"):
         nn.dropout(None, np.ones(3), 0.5)
+    with pytest.raises(OperandTypeError, match=r"nn.dropout: the key is .* make one by `fg.random.key\(0\)`"):
+        nn.dropout(0, np.ones(3), 0.5)
 
 
 # Attention ------------------------------------------------------------------------------------------------------------
@@ -742,6 +744,9 @@ def test_attention_messages():
         nn.dot_product_attention(q, np.zeros((3, 2, 5)), q)
     with pytest.raises(OperandTypeError, match="mask must be boolean, true where a query may look, not float64"):
         nn.dot_product_attention(q, q, q, mask=np.zeros((3, 3)))
+    for what, array in (("mask", np.ones((5, 3), bool)), ("bias", np.zeros((4, 2, 3, 3)))):
+        with pytest.raises(OperandError, match=rf"the {what} of shape .* does not broadcast .* are \(2, 3, 3\)"):
+            nn.dot_product_attention(q, q, q, **{what: array})
 
 
 # Recurrence -----------------------------------------------------------------------------------------------------------

@@ -66,11 +66,21 @@ def dot_product_attention(
     # (..., heads, time, width)
     q, k, v = (wide(fnp.swapaxes(x, -3, -2)) for x in (query, key, value))
     scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ fnp.swapaxes(k, -1, -2)
+    for what, array in (("bias", bias), ("mask", mask)):
+        if array is not None and not _broadcasts(fnp.shape(array), scores.shape):
+            raise OperandError(
+                f"nn.{name}: the {what} of shape {fnp.shape(array)} does not broadcast to the scores (..., N, T, S), which "
+                f"are {scores.shape}"
+            )
     if bias is not None:
         scores = scores + wide(floating(name, bias, "bias"))
     weights = softmax(scores, where=_allowed(name, mask, is_causal, *scores.shape[-2:]))
     weights = dropout(dropout_key, weights, dropout_rate)
     return narrow(fnp.swapaxes(weights @ v, -3, -2), dtype)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(m in (1, n) for m, n in zip(shape[::-1], to[::-1]))
 
 
 def _allowed(name: str, mask: Any, is_causal: bool, queries: int, keys: int) -> Any:

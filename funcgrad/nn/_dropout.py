@@ -9,6 +9,7 @@ from funcgrad import random
 from funcgrad.api.custom import custom_vjp
 from funcgrad.core.errors import OperandError
 from funcgrad.primitives import optimization_barrier
+from funcgrad.random._keys import checked_key
 
 from ._arrays import floating
 
@@ -46,4 +47,4 @@ def dropout(key: Any, x: Any, rate: float, *, train: bool = True) -> Any:
         return x
     if key is None:
         raise OperandError("nn.dropout: in training it needs a key: pass key=fg.random.key(seed), or train=False")
-    return _dropped(key, x, rate)
+    return _dropped(checked_key("nn.dropout", key), x, rate)

@@ -54,6 +54,7 @@ class Linear(Module):
         weight_init: initializers.Initializer = _lecun,
         dtype: Any = fnp.float32,
     ) -> Linear:
+        """A weight drawn by ``weight_init``, of shape (in_features, out_features), and a bias of zeros or None."""
         return cls(weight_init(key, (in_features, out_features), dtype), _bias(bias, out_features, dtype))
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
@@ -76,6 +77,7 @@ class Embedding(Module):
         weight_init: initializers.Initializer = _normal,
         dtype: Any = fnp.float32,
     ) -> Embedding:
+        """A table of ``count`` rows, drawn by ``weight_init``."""
         return cls(weight_init(key, (count, width), dtype))
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
@@ -191,6 +193,7 @@ class LayerNorm(Module):
 
     @classmethod
     def init(cls, width: int, *, epsilon: float = 1e-5, dtype: Any = fnp.float32) -> LayerNorm:
+        """Scales of one and biases of zero, of shape (width,)."""
         return cls(fnp.ones(width, dtype), fnp.zeros(width, dtype), epsilon)
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
@@ -206,6 +209,7 @@ class RMSNorm(Module):
 
     @classmethod
     def init(cls, width: int, *, epsilon: float = 1e-6, dtype: Any = fnp.float32) -> RMSNorm:
+        """Scales of one, of shape (width,)."""
         return cls(fnp.ones(width, dtype), epsilon)
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
@@ -223,6 +227,7 @@ class GroupNorm(Module):
 
     @classmethod
     def init(cls, channels: int, groups: int, *, epsilon: float = 1e-5, dtype: Any = fnp.float32) -> GroupNorm:
+        """Scales of one and biases of zero, of shape (channels,); ``groups`` must divide ``channels``."""
         return cls(fnp.ones(channels, dtype), fnp.zeros(channels, dtype), groups, epsilon)
 
     def apply(self, x: Any, state: Any, *, train: bool, key: Any) -> tuple[Any, Any]:
@@ -249,6 +254,7 @@ class BatchNorm(Module):
     def init(
         cls, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: Any = fnp.float32
     ) -> BatchNorm:
+        """Scales of one and biases of zero, of shape (channels,)."""
         return cls(fnp.ones(channels, dtype), fnp.zeros(channels, dtype), momentum, epsilon)
 
     def init_state(self, batch_shape: tuple[int, ...] = ()) -> BatchNormState:

@@ -86,6 +86,7 @@ class ResNet9(Sequential):
 
     @classmethod
     def init(cls, key: Any, *, channels: int = 3, classes: int = 10, dtype: Any = fnp.float32) -> ResNet9:
+        """``channels``: of the images; ``classes``: of the scores. Kernels suit relu (He et al.)."""
         k = keys_for(key, 10, True)
         return cls(
             _conv_norm(k[0], channels, 16, 7, 4, dtype),

@@ -54,6 +54,7 @@ class RNN(Module):
         activation: Callable[[Any], Any] = fnp.tanh,
         dtype: Any = fnp.float32,
     ) -> RNN:
+        """Of the input a normal weight of variance 1 / in_features, of the state an orthogonal one; biases of zero."""
         return cls(*_weights(key, in_features, hidden, 1, dtype), fnp.zeros(hidden, dtype), activation)
 
     def init_state(self, batch_shape: tuple[int, ...] = ()) -> Any:
@@ -84,6 +85,7 @@ class LSTM(Module):
 
     @classmethod
     def init(cls, key: Any, in_features: int, hidden: int, *, dtype: Any = fnp.float32) -> LSTM:
+        """As of ``RNN``, gate by gate, with the bias 1 of the forget gate."""
         bias = fnp.repeat(fnp.asarray([0, 1, 0, 0], dtype=dtype), hidden)
         return cls(*_weights(key, in_features, hidden, 4, dtype), bias)
 
@@ -109,6 +111,7 @@ class GRU(Module):
 
     @classmethod
     def init(cls, key: Any, in_features: int, hidden: int, *, dtype: Any = fnp.float32) -> GRU:
+        """As of ``RNN``, gate by gate."""
         zeros = fnp.zeros(3 * hidden, dtype)
         return cls(*_weights(key, in_features, hidden, 3, dtype), zeros, zeros)
 

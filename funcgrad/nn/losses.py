@@ -3,7 +3,7 @@
 ``reduction``: "mean" (over all examples), "sum", or "none" (one loss an example). With the mean, the gradient of a batch
 is the mean of the gradients of its examples, and a step of gradient descent is the course's (alpha / B) times the sum.
 ``where``: a boolean array that broadcasts with the losses of the examples: those where it is false count for nothing,
-and their targets are not looked at.
+and their targets are not looked at. The mean of no example is NaN.
 
 Predictions and targets must have one shape where they are compared element by element: (n,) against (n, 1) would
 broadcast to (n, n), without a word. Everything is differentiable to any order in both, integers aside.
