@@ -33,7 +33,7 @@ from ..core.trace import (
     set_trace,
     stage,
 )
-from ..core.types import Aval, aval_of, is_inexact, shape_of
+from ..core.types import Aval, aval_of, dtype_of, is_inexact, shape_of
 from ..primitives import broadcast_in_dim
 
 __all__ = ["JVPTrace", "JVPTracer", "instantiate", "jvp", "jvp_jaxpr", "zeros"]
@@ -207,7 +207,7 @@ class JVPTrace(Trace):
             return JVPTracer(self, y.renewed(), None) if y.shape else y
         if not shape_of(y):
             return y[()] if isinstance(y, np.ndarray) else y
-        if not mine or (self.plain and y.dtype.kind in "biu"):
+        if not mine or (self.plain and dtype_of(y).kind in "biu"):
             return y
         return JVPTracer(self, y, None)
 
