@@ -412,7 +412,7 @@ def array_written_through_a_reshape():
     fg.jit(f)(V)
 
 
-@case(errors.InPlaceError, "np.hypot.at", ".apply(f)", line="np.hypot.at")
+@case(errors.InPlaceError, "hypot.at", "x.at[i].set(hypot(", line="np.hypot.at")
 def a_ufunc_without_an_update():
     def f(x):
         y = x * 2

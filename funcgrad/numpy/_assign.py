@@ -38,7 +38,7 @@ from ._promote import asarray, convert_to, expand_to
 from ._sorting import partition, sort
 from ._subscript import getitem, is_basic
 
-__all__ = ["METHODS", "WRITING", "augmented", "read", "write", "write_at", "write_out"]
+__all__ = ["METHODS", "UPDATES", "WRITING", "augmented", "read", "write", "write_at", "write_out"]
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def write_out(ufunc: np.ufunc, function: Any, inputs: Any, out: Any, keywords: A
 
 
 #: The ufuncs whose method ``at`` is an update of ``x.at[i]``.
-_UPDATES = {
+UPDATES = {
     "add": "add",
     "subtract": "subtract",
     "multiply": "multiply",
@@ -203,11 +203,8 @@ _UPDATES = {
 def write_at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> None:
     """``np.add.at(x, index, values)``."""
     name = ufunc.__name__
-    if name not in _UPDATES:
-        known = ", ".join(f"np.{n}.at" for n in _UPDATES)
-        raise InPlaceError(f"np.{name}.at is not written for traced values ({known} are); write x.at[index].apply(f)")
-    _check(x, f"np.{name}.at", f"`x = x.at[i].{_UPDATES[name]}(v)`")
-    _store(x, getattr(at(x)[index], _UPDATES[name])(*values), index)
+    _check(x, f"np.{name}.at", f"`x = x.at[i].{UPDATES[name]}(v)`")
+    _store(x, getattr(at(x)[index], UPDATES[name])(*values), index)
 
 
 # NumPy's functions that write into their first argument ----------------------------------------------------------------

@@ -350,7 +350,7 @@ def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, out: 
     function = SURFACE.get(ufunc.__name__)
     if function is None:
         raise _no_form(f"np.{ufunc.__name__}")
-    if method == "at":
+    if method == "at" and ufunc.__name__ in _assign.UPDATES:
         return _assign.write_at(ufunc, *inputs)
     if out is not None and any(o is not None for o in out):
         if method != "__call__":
