@@ -14,7 +14,7 @@ from funcgrad.core.ir import Jaxpr
 try:
     import llvmlite  # noqa: F401
 except ImportError as error:
-    raise ImportError("the back end 'llvm' needs llvmlite; install it with: pip install 'funcgrad[llvm]'") from error
+    raise ImportError("it needs llvmlite; install it with: pip install 'funcgrad[llvm]'") from error
 
 from . import control, kernels, products  # noqa: F401
 from .program import Program, compile_program

@@ -30,6 +30,13 @@ from .operations import Operation, convert, elementwise
 
 __all__ = ["REDUCTIONS", "Group", "Layout"]
 
+#: From this many operations on elements on, a group is worth several threads: about 20 microseconds.
+_WORTH_THREADS = 800_000
+#: Vectors that are added up into one before their sum is added to others.
+_BLOCK = 64
+#: Operations that a function, a division or a root counts as.
+_COSTLY = 8
+
 #: From the name of a reduction to the elementwise operation it repeats.
 REDUCTIONS = {
     "reduce_and": "and", "reduce_max": "max", "reduce_min": "min", "reduce_or": "or", "reduce_prod": "mul",
@@ -105,7 +112,9 @@ def identity(name: str, dtype: np.dtype, empty: bool = False) -> str:
 class Group:
     """The function of a fused group: `void (ptr in ..., ptr out ..., ptr scratch)`.
 
-    `text` is the function without its name, `scratch` the bytes that it needs for values between two passes.
+    `scratch` is how many bytes it needs for values between two passes. A group that is worth several threads has two
+    more parameters, the range of the outermost axis that it is to do: there are `chunks` of `chunk_size`, the last one
+    with the rest, up to `extent`.
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class Group:
         ins: Sequence[Layout],
         outs: Sequence[Layout],
         vector_bytes: int,
+        threads: int = 1,
     ) -> None:
         self.space, self.axes = tuple(space), tuple(axes)
         self.scratch = 0
@@ -128,12 +138,14 @@ class Group:
         self._results(body, outs)
         self._collapse()
         self.lanes = self._width(vector_bytes)
+        self._split(threads)
         self._write()
         self.writer.do("ret void")
 
     @property
-    def text(self) -> str:
-        return self.writer.body()
+    def extent(self) -> int:
+        """The size of the axis that is cut into chunks."""
+        return self.sizes[self.split_axis]
 
     # What the body says -----------------------------------------------------------------------------------------------
 
@@ -334,6 +346,29 @@ class Group:
         lanes = max(vector_bytes // max(widest, 4), 1)
         return min(lanes, 1 << (self.sizes[self.inner].bit_length() - 1))
 
+    def _split(self, threads: int) -> None:
+        """The outermost axis is cut into chunks, one a thread, if the work is worth waking threads for.
+
+        No chunk needs what another one computes: which threads there are makes no difference to the results.
+        """
+        self.chunks, self.split_axis = 1, None
+        cost = sum(_COSTLY if n.name not in _CHEAP else 1 for n in self.order) + len(self.streams)
+        if threads == 1 or cost * math.prod(self.sizes) < _WORTH_THREADS:
+            return
+        loops = [*self.outer, *([] if self.reduces else self.rest)]
+        if not loops and (self.by_columns or not self.reduces) and self.inner is not None:
+            loops = [self.inner]
+        if not loops:
+            return
+        axis = loops[0]
+        unit = self.lanes if axis == self.inner else 1
+        size = -(-self.sizes[axis] // (threads * unit)) * unit
+        # The last chunk takes the rest, which may be less than a vector.
+        chunks = self.sizes[axis] // size + (self.sizes[axis] % size >= max(unit, size // 2))
+        if chunks > 1:
+            self.split_axis, self.chunk_size, self.chunks = axis, size, chunks
+            self.writer.parameters += ["i64 %begin", "i64 %end"]
+
     def _write(self) -> None:
         self.scopes: list[Scope] = [{}]
         self.rows_are_made = False
@@ -355,7 +390,8 @@ class Group:
 
     def _enter(self, nest: ExitStack, axis: int, pointers: dict[int, str]) -> dict[int, str]:
         """Open the loop over an axis, and step all streams along it."""
-        index = nest.enter_context(self.writer.loop(self.sizes[axis]))
+        count, begin = ("%end", "%begin") if axis == self.split_axis else (self.sizes[axis], 0)
+        index = nest.enter_context(self.writer.loop(count, begin=begin))
         return self._advanced(axis, index, pointers)
 
     def _advanced(self, axis: int, index: str, pointers: dict[int, str]) -> dict[int, str]:
@@ -370,17 +406,23 @@ class Group:
             moved[id(s)] = p
         return moved
 
-    def _vectors(self, nest: ExitStack, unroll: int) -> list[tuple[str, str | None]]:
-        """Open the loop over the inner axis: the first elements of its vectors, and the mask of lanes not seen before."""
+    def _vectors(
+        self, nest: ExitStack, unroll: int, block: tuple[str, str] | None = None
+    ) -> list[tuple[str, str | None]]:
+        """Open the loop over the inner axis, or a block of it: the first elements of its vectors, and the mask of lanes
+        that were not seen before."""
         w, n, lanes = self.writer, self.sizes[self.inner], self.lanes
-        index = nest.enter_context(w.loop(n, lanes * unroll))
+        split = self.split_axis == self.inner
+        begin, count = ("%begin", "%end") if split else block or (0, n)
+        index = nest.enter_context(w.loop(count, lanes * unroll, begin))
+        last = w.emit(f"sub i64 %end, {lanes}") if split else str(n - lanes)
         vectors: list[tuple[str, str | None]] = []
         for u in range(unroll):
             wanted = index if not u else w.emit(f"add nuw nsw i64 {index}, {u * lanes}")
             if n % (lanes * unroll) == 0:
                 vectors.append((wanted, None))
                 continue
-            here = w.intrinsic("llvm.smin.i64", "i64", ("i64", wanted), ("i64", str(n - lanes)))
+            here = w.intrinsic("llvm.smin.i64", "i64", ("i64", wanted), ("i64", last))
             again = w.emit(f"sub i64 {wanted}, {here}")
             type = typed("i64", lanes)
             numbers = "0" if lanes == 1 else f"<{', '.join(f'i64 {k}' for k in range(lanes))}>"
@@ -425,10 +467,21 @@ class Group:
             for a in node.accumulators:
                 w.store(start, a, node.dtype, self.lanes)
         self._hoist([*reductions, *full])
+        size = _BLOCK * self.lanes * unroll
+        blocked = bool(reductions) and self.sizes[self.inner] > 2 * size
+        totals = [w.alloca(typed(memory_type(n.dtype), self.lanes)) for n in reductions] if blocked else []
+        for node, total in zip(reductions, totals):
+            w.store(w.spread(identity(node.name, node.dtype), node.dtype, self.lanes), total, node.dtype, self.lanes)
         with ExitStack() as nest:
             for axis in self.rest:
                 pointers = self._enter(nest, axis, pointers)
-            for u, (index, mask) in enumerate(self._vectors(nest, unroll)):
+            block = None
+            if blocked:
+                first = nest.enter_context(w.loop(self.sizes[self.inner], size))
+                end = w.emit(f"add nuw nsw i64 {first}, {size}")
+                block = first, w.intrinsic("llvm.smin.i64", "i64", ("i64", end), ("i64", str(self.sizes[self.inner])))
+                nest.callback(self._flush, reductions, totals)
+            for u, (index, mask) in enumerate(self._vectors(nest, unroll, block)):
                 self.pointers = self._advanced(self.inner, index, pointers)
                 self.scopes.append({})
                 for node in full:
@@ -441,8 +494,23 @@ class Group:
                     total = self._combined(node, total, value, mask)
                     w.store(total, node.accumulators[u], node.dtype, self.lanes)
                 self.scopes.pop()
-        for node in reductions:
+        for i, node in enumerate(reductions):
+            if blocked:
+                node.accumulators = [totals[i]]
             scope[id(node), 1] = self._sum_of_lanes(node)
+
+    def _flush(self, reductions: list[Node], totals: list[str]) -> None:
+        """At the end of a block its accumulators are added to those of all blocks, and begin anew.
+
+        A number that is added to a sum loses what is below the last digit of the sum, so partial sums are kept small.
+        """
+        w = self.writer
+        for node, total in zip(reductions, totals):
+            neutral = w.spread(identity(node.name, node.dtype), node.dtype, self.lanes)
+            for place in node.accumulators:
+                parts = [w.load(p, node.dtype, self.lanes) for p in (total, place)]
+                w.store(elementwise(w, REDUCTIONS[node.name], parts, node.dtype, self.lanes, {}), total, node.dtype, self.lanes)
+                w.store(neutral, place, node.dtype, self.lanes)
 
     def _unroll(self, level: int, full: list[Node]) -> int:
         """Several accumulators for a pass that does little else than adding up: an addition takes 4 cycles."""

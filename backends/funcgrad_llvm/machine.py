@@ -17,12 +17,12 @@ import numpy as np
 
 from . import cache
 
-__all__ = ["Library", "vector_bytes"]
+__all__ = ["Library", "Processor", "processor", "vector_bytes"]
 
 _lock = threading.Lock()
 
 
-class _Processor:
+class Processor:
     """The processor that this runs on, as LLVM knows it."""
 
     def __init__(self) -> None:
@@ -52,9 +52,9 @@ class _Processor:
 
 
 @functools.cache
-def processor() -> _Processor:
+def processor() -> Processor:
     with _lock:
-        return _Processor()
+        return Processor()
 
 
 def vector_bytes() -> int:

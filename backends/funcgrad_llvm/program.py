@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from funcgrad.compiler.fission import split_products
 from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.program import compile_jaxpr
 from funcgrad.compiler.simplify import simplify
@@ -237,6 +238,6 @@ def compile_program(jaxpr: Jaxpr, backend: Any) -> Program:
     key = ("compiled", backend.name)
     found = jaxpr.memo.get(key)
     if found is None:
-        fused = fuse(simplify(jaxpr, backend.ops, backend.rules), FUSABLE, is_native)
+        fused = fuse(split_products(simplify(jaxpr, backend.ops, backend.rules)), FUSABLE, is_native)
         found = jaxpr.memo[key] = Program(fused)
     return found
