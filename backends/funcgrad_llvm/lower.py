@@ -17,7 +17,7 @@ from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
 from funcgrad.core.source import Source
 from funcgrad.core.types import Aval
 
-from . import machine
+from . import machine, pool
 from . import math as functions
 from .group import REDUCTIONS, Group, Layout
 from .ir import Writer, literal, memory_type, register_type
@@ -187,16 +187,43 @@ class Lowerer:
     def group(self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[View], outs: Sequence[View]) -> None:
         """Run a fused group."""
         layouts = [v.layout for v in ins], [v.layout for v in outs]
-        group = Group(body, space, axes, *layouts, machine.vector_bytes())
+        group = Group(body, space, axes, *layouts, machine.vector_bytes(), pool.num_threads())
         name = self.function(group.writer)
         scratch = "null"
         if group.scratch:
-            buffer = self.buffer(group.scratch)
+            buffer = self.buffer(group.scratch * group.chunks)
             self._temporaries.append(buffer)
             scratch = buffer.pointer
-        arguments = [f"ptr {self.pointer(v)}" for v in [*ins, *outs]]
-        self.writer.do(f"call void @{name}({', '.join([*arguments, f'ptr {scratch}'])})")
+        pointers = [*map(self.pointer, [*ins, *outs]), scratch]
+        if group.chunks == 1:
+            self.writer.do(f"call void @{name}({', '.join(f'ptr {p}' for p in pointers)})")
+        else:
+            self._in_chunks(group, name, pointers)
         self.work += self.times * math.prod(space) * max(len(body.eqns), 1)
+
+    def _in_chunks(self, group: Group, name: str, pointers: Sequence[str]) -> None:
+        """Run a group on all threads: a function of a chunk takes the arguments out of a table."""
+        chunk = Writer(["ptr %table", "i64 %chunk"])
+        arguments = []
+        for i in range(len(pointers)):
+            place = chunk.emit(f"getelementptr ptr, ptr %table, i64 {i}")
+            arguments.append(chunk.emit(f"load ptr, ptr {place}"))
+        begin = chunk.emit(f"mul i64 %chunk, {group.chunk_size}")
+        is_last = chunk.emit(f"icmp eq i64 %chunk, {group.chunks - 1}")
+        following = chunk.emit(f"add i64 {begin}, {group.chunk_size}")
+        end = chunk.emit(f"select i1 {is_last}, i64 {group.extent}, i64 {following}")
+        # Each chunk has memory of its own for what it keeps between passes.
+        shift = chunk.emit(f"mul i64 %chunk, {group.scratch}")
+        arguments[-1] = chunk.emit(f"getelementptr i8, ptr {arguments[-1]}, i64 {shift}")
+        listed = ", ".join([*(f"ptr {a}" for a in arguments), f"i64 {begin}", f"i64 {end}"])
+        chunk.do(f"call void @{name}({listed})")
+        chunk.do("ret void")
+        w = self.writer
+        table = w.alloca("ptr", len(pointers))
+        for i, p in enumerate(pointers):
+            w.do(f"store ptr {p}, ptr {w.emit(f'getelementptr ptr, ptr {table}, i64 {i}')}")
+        self.symbols["parallel_for"] = pool.address()
+        w.call("parallel_for", ("ptr", f"@{self.function(chunk)}"), ("ptr", table), ("i64", str(group.chunks)))
 
     def copy(self, source: View, target: View) -> None:
         """Copy elements from a view to another of the same shape."""
