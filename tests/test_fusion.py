@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad import primitives as p
+from funcgrad.compiler.backend import SourceBackend
 from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.fusion import MOVES, REDUCTIONS, fusion
 from funcgrad.compiler.grouping import Graph, find_groups
@@ -25,7 +28,7 @@ from funcgrad.core.trace import eval_jaxpr, stage
 from funcgrad.core.types import Aval
 from funcgrad.lax import scan
 from funcgrad.primitives.elementwise import ELEMENTWISE
-from funcgrad_numpy import NumpyBackend, backend
+from funcgrad_numpy import NumpyBackend, backend, blocks
 
 FUSABLE = frozenset(ELEMENTWISE) | REDUCTIONS | MOVES
 F64, I64 = np.dtype("float64"), np.dtype("int64")
@@ -200,6 +203,14 @@ def test_lines_of_the_user_are_kept() -> None:
     assert {e.source.line for e in eqn.params["jaxpr"].eqns} == {line}
 
 
+def test_small_arrays_may_be_left_out() -> None:
+    """The values on the way between reductions count as what they are computed from."""
+    jaxpr = simplify(fg.jit(lambda x, y: (softmax(x), gelu(y))).trace(X, X[:2]).jaxpr, backend.ops)
+    assert len(groups(fuse(jaxpr, FUSABLE, always))) == 2
+    (only,) = groups(fuse(jaxpr, FUSABLE, always, 1000))
+    assert names(only)[0] == "reduce_max"
+
+
 def test_what_is_not_worth_it_stays_as_it_was() -> None:
     jaxpr = simplify(fg.jit(layer_norm).trace(X, ROW, ROW).jaxpr, backend.ops)
     assert fuse(jaxpr, FUSABLE, lambda eqn: False) is jaxpr
@@ -266,10 +277,13 @@ BINARY = [p.add, p.sub, p.mul, p.max_]
 REDUCE = [p.reduce_sum, p.reduce_max, p.reduce_min, p.reduce_prod]
 
 
+SMALL = [(3, 4), (3, 3), (1, 3), (4, 1)]
+
+
 @st.composite
-def programs(draw: st.DrawFn) -> Jaxpr:
+def programs(draw: st.DrawFn, shapes: Sequence[tuple[int, int]] = SMALL) -> Jaxpr:
     """Equations over matrices, rows, columns and scalars; opaque ones, and squares where shapes say little, included."""
-    rows, columns = draw(st.sampled_from([(3, 4), (3, 3), (1, 3), (4, 1)]))
+    rows, columns = draw(st.sampled_from(shapes))
     choices = draw(st.lists(st.tuples(*[st.integers(0, 10_000)] * 4), min_size=2, max_size=24))
     matrix, row, column = (rows, columns), (columns,), (rows,)
 
@@ -277,14 +291,14 @@ def programs(draw: st.DrawFn) -> Jaxpr:
         pools: dict[tuple[int, ...], list[Any]] = {matrix: [x, y], (): [s]}
         pools.setdefault(row, []).append(r)
         pools.setdefault(column, []).append(c)
-        shapes = list(pools)
+        ranks = list(pools)
 
         def pick(of: tuple[int, ...], n: int) -> Any:
             # What was computed last, more often than not.
             return pools[of][-1 - (n % len(pools[of]) if n % 3 else 0)]
 
         for kind, a, b, d in choices:
-            shape = shapes[a % len(shapes)]
+            shape = ranks[a % len(ranks)]
             one = pick(shape, b)
             match kind % 9:
                 case 0 | 1:
@@ -319,6 +333,9 @@ class Grouping(NumpyBackend):
 
     name = "grouping"
     fusable = FUSABLE
+    least_fused = 1
+    worth = SourceBackend.worth
+    write_group = SourceBackend.write_group
 
     def fusion(self, eqn: Eqn) -> Callable[..., Any]:
         return lambda *args: [np.array(y) for y in eval_jaxpr(eqn.params["jaxpr"], *args)]
@@ -378,6 +395,163 @@ def test_the_graph_of_groups_has_no_cycle(jaxpr: Jaxpr) -> None:
 
     for node in list(after):
         visit(node)
+
+
+# NumPy's loops over blocks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every group becomes a loop, over blocks of a few elements."""
+    monkeypatch.setattr(NumpyBackend, "least_fused", 1)
+    monkeypatch.setattr(blocks, "MIN_BYTES", 1)
+    monkeypatch.setattr(blocks, "MIN_RUN", 1)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_SIZES", (64, 64))
+
+
+BLOCKED = [(7, 4), (40, 3), (3, 40), (12, 12), (1, 150), (150, 1), (2, 130)]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(programs(BLOCKED))
+def test_random_programs_in_blocks(tiny_blocks: None, jaxpr: Jaxpr) -> None:
+    args = arguments(jaxpr)
+    before = [np.array(a) for a in args]
+    with np.errstate(all="ignore"):
+        expected = [np.array(y) for y in eval_jaxpr(jaxpr, *args)]
+    program = backend.compile(jaxpr)
+    with np.errstate(all="raise"):
+        first, second = program(*args), program(*args)
+    np.testing.assert_equal(args, before)
+    for results in (first, second):
+        for i, (y, e) in enumerate(zip(results, expected, strict=True)):
+            assert np.shape(y) == e.shape
+            assert y.dtype == e.dtype
+            np.testing.assert_allclose(y, e, rtol=1e-9, atol=1e-9)
+            assert not any(np.shares_memory(y, other) for other in [*args, *results[:i]] if isinstance(y, np.ndarray))
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2), ()])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (40, 2, 3), (2, 3, 40), (2, 40, 3), (1, 40, 1)])
+def test_reductions_and_broadcasts_of_every_kind_in_blocks(tiny_blocks: None, shape: Any, axes: Any) -> None:
+    kept = tuple(i for i in range(3) if i not in axes)
+    small = tuple(n for i, n in enumerate(shape) if i in kept)
+
+    def fun(x: Any, k: Any, b: Any) -> list[Any]:
+        y = p.mul(p.sin(x), p.broadcast_in_dim(b, shape=shape, dims=(1, 2)))
+        y = p.add(y, p.convert(p.iota(shape=shape, dtype=I64, axis=1), dtype=F64))
+        if not axes:
+            return [p.tanh(y)]
+        total = p.add(p.reduce_sum(y, axes=axes), k)
+        z = p.div(y, p.broadcast_in_dim(p.exp(p.tanh(total)), shape=shape, dims=kept))
+        return [z, total, p.reduce_max(p.cos(z), axes=axes), p.select(p.lt(z, y), z, 1.0)]
+
+    rng = np.random.default_rng(0)
+    jaxpr = staged(fun, shape, small, shape[1:])
+    args = [rng.normal(size=s) for s in (shape, small, shape[1:])]
+    program = backend.compile(jaxpr)
+    assert "in_blocks(" in program.source
+    for y, e in zip(program(*args), eval_jaxpr(jaxpr, *args), strict=True):
+        np.testing.assert_allclose(y, e, rtol=1e-10)
+    flipped = [np.asfortranarray(a) for a in args]
+    for y, e in zip(program(*flipped), program(*args), strict=True):
+        np.testing.assert_array_equal(y, e)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32", "uint8", "bool"])
+def test_dtypes_in_blocks(tiny_blocks: None, dtype: str) -> None:
+    def fun(x: Any) -> list[Any]:
+        if dtype == "bool":
+            return [p.reduce_and(p.or_(x, p.not_(x)), axes=(0,)), p.reduce_or(p.and_(x, x), axes=(0,)), p.not_(x)]
+        y = p.mul(x, x)
+        extra = []
+        if dtype.startswith("float"):
+            pieces = [p.rsqrt(y), p.integer_pow(x, y=-1), p.integer_pow(x, y=3), p.logistic(y), p.integer_pow(x, y=5)]
+            extra = [p.add(q, q) for q in pieces]
+        wide = p.convert(p.convert(y, dtype=np.dtype("float32")), dtype=np.dtype(dtype))
+        return [
+            p.reduce_sum(y, axes=(0,)), p.reduce_prod(p.add(y, y), axes=(0,)), p.reduce_max(y, axes=(0,)),
+            p.sub(wide, x), p.integer_pow(y, y=2), *extra,
+        ]  # fmt: skip
+
+    x = np.arange(1, 5).repeat(5).reshape(20, 1).astype(dtype)
+    jaxpr = stage(lambda x: fun(x), [Aval(x.shape, x.dtype)])
+    program = backend.compile(jaxpr)
+    assert "in_blocks(" in program.source
+    with np.errstate(all="ignore"):
+        expected = eval_jaxpr(jaxpr, x)
+    for y, e in zip(program(x), expected, strict=True):
+        assert y.dtype == e.dtype
+        np.testing.assert_allclose(y, e, rtol=1e-2 if dtype == "float16" else 1e-5)
+
+
+@pytest.mark.parametrize("fun", [gelu, softmax, lambda x: x / fnp.sqrt((x * x).sum()), lambda x: (x * x).sum(axis=0)])
+def test_results_do_not_depend_on_the_number_of_threads(fun: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(1000, 1003)).astype("float32")
+    with config(num_threads=1):
+        expected = fg.jit(fun)(x)
+    for threads in (2, 3, 8):
+        with config(num_threads=threads):
+            np.testing.assert_array_equal(fg.jit(fun)(x), expected)
+    np.testing.assert_allclose(expected, fun(x.astype("float64")), rtol=1e-3, atol=1e-5)
+
+
+def test_threads_keep_warnings_off_and_errors_inside() -> None:
+    x = np.zeros((1000, 1000))
+    with np.errstate(all="raise"), config(num_threads=4):
+        assert np.isnan(fg.jit(lambda x: fnp.log(x) * x)(x)).all()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_the_number_of_threads_is_checked(threads: Any) -> None:
+    with pytest.raises(ValueError, match="num_threads is a whole number, 1 or more"):
+        config.num_threads = threads
+
+
+def test_the_environment_gives_the_number_of_threads() -> None:
+    def run(value: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"FUNCGRAD_NUM_THREADS": value}
+        code = "import funcgrad; print(funcgrad.config.num_threads)"
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    assert run("3").stdout.strip() == "3"
+    assert "FUNCGRAD_NUM_THREADS is '0'; set it to a number of threads" in run("0").stderr
+
+
+def test_small_programs_stay_straight() -> None:
+    source = fg.jit(gelu).lower(np.ones(1000)).as_text()
+    assert "for " not in source
+
+
+def test_golden_source_of_blocks() -> None:
+    line = softmax.__code__.co_firstlineno
+    text = fg.jit(softmax).lower(np.ones((1000, 512))).as_text()
+    assert text == (
+        "def _softmax_fused(a):\n"
+        "    # 1000 x 512 elements in blocks of 20\n"
+        "    b = fresh((1000, 512), float64)\n"
+        "\n"
+        "    def rows(start, stop):\n"
+        "        t1, = fresh((1, 20, 512), float64)\n"
+        "        for i0 in range(start, stop, 20):\n"
+        "            i1 = i0 + 20\n"
+        "            a_i = a[i0:i1]\n"
+        "            b_i = b[i0:i1]\n"
+        f"            c_i = maximum.reduce(a_i, 1)  # test_fusion.py:{line + 1}\n"
+        f"            subtract(a_i, c_i[:, None], out=t1)  # test_fusion.py:{line + 1}\n"
+        f"            exp(t1, out=t1)  # test_fusion.py:{line + 1}\n"
+        f"            d_i = add.reduce(t1, 1)  # test_fusion.py:{line + 2}\n"
+        f"            divide(t1, d_i[:, None], out=b_i)  # test_fusion.py:{line + 2}\n"
+        "\n"
+        "    in_blocks(rows, 1000, 20)\n"
+        "    return b,\n"
+        "\n"
+        "\n"
+        "def softmax(a):\n"
+        f"    b, = _softmax_fused(a)  # test_fusion.py:{line + 2}\n"
+        "    return [b]\n"
+    )
 
 
 # Cost -----------------------------------------------------------------------------------------------------------------

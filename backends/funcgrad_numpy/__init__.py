@@ -6,9 +6,11 @@ import numpy as np
 
 from funcgrad.compiler.backend import SourceBackend
 
+from .block_source import write_blocks
+from .blocks import MIN_BYTES, is_blocked
 from .ops import OPS
 from .rules import RULES
-from .templates import INPLACE, NAMESPACE, PAIRS, TEMPLATES, WEAK_LITERALS, may_alias
+from .templates import FUSABLE, INPLACE, NAMESPACE, PAIRS, TEMPLATES, WEAK_LITERALS, may_alias
 
 __all__ = ["NumpyBackend", "backend"]
 
@@ -25,6 +27,10 @@ class NumpyBackend(SourceBackend):
     inplace = INPLACE
     weak_literals = WEAK_LITERALS
     rules = RULES
+    fusable = FUSABLE
+    least_fused = MIN_BYTES // 16
+    worth = staticmethod(is_blocked)
+    write_group = staticmethod(write_blocks)
     may_alias = staticmethod(may_alias)
 
 

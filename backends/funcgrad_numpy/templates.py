@@ -16,11 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from funcgrad.compiler.fusion import MOVES, REDUCTIONS
 from funcgrad.core.ir import Eqn
+from funcgrad.primitives.elementwise import ELEMENTWISE
 
 from .ops import HELPERS, UFUNCS
+from .pool import fresh
+from .threads import in_blocks
 
-__all__ = ["INPLACE", "NAMESPACE", "PAIRS", "TEMPLATES", "WEAK_LITERALS", "may_alias"]
+__all__ = ["FUSABLE", "INPLACE", "NAMESPACE", "PAIRS", "TEMPLATES", "WEAK_LITERALS", "may_alias"]
 
 Template = Callable[[Eqn, Sequence[str], str], "str | tuple[str, ...] | None"]
 
@@ -47,7 +51,7 @@ _OPERATORS = {
 }
 
 _FUNCTIONS = (
-    "arange array concatenate dtype empty full logical_and logical_or matmul ones square where zeros".split()  # noqa: SIM905
+    "arange array concatenate copyto dtype empty full logical_and logical_or matmul ones square where zeros".split()  # noqa: SIM905
 )
 _DTYPES = """bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
 complex128""".split()  # noqa: SIM905
@@ -57,6 +61,8 @@ NAMESPACE: dict[str, Any] = {
     **{u.__name__: u for u in UFUNCS.values()},
     **{h.__name__: h for h in HELPERS.values()},
     **{name: getattr(np, name) for name in (*_FUNCTIONS, *_DTYPES)},
+    "fresh": fresh,
+    "in_blocks": in_blocks,
 }
 
 #: Primitives whose function takes ``out=``.
@@ -70,6 +76,9 @@ INPLACE: dict[str, str] = {
 WEAK_LITERALS = frozenset(
     [*UFUNCS, *_OPERATORS, "broadcast_in_dim", "dynamic_slice", "dynamic_update_slice", "gather", "pad", "scatter"]
 )
+
+#: What may stand in a loop over blocks: elementwise operations, reductions, broadcasts.
+FUSABLE = (frozenset(ELEMENTWISE) | REDUCTIONS | MOVES) - {"complex", "imag", "real"}
 
 _VIEWS = frozenset(
     ["dynamic_slice", "imag", "optimization_barrier", "pure_callback", "real", "reshape", "rev", "slice", "transpose"]

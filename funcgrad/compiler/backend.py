@@ -9,6 +9,7 @@ from ..core.backend import Backend
 from ..core.ir import Eqn, Jaxpr
 from .algebra import Rule
 from .fusion import kernel
+from .module import Module
 from .program import Program, compile_jaxpr
 
 __all__ = ["SourceBackend"]
@@ -25,7 +26,8 @@ class SourceBackend(Backend):
     both, or None. ``inplace``: from the name of a primitive to the name of a function that takes ``out=``, which will
     be one of its operands: the first, unless the primitive is elementwise.
     ``weak_literals``: primitives whose literal operands may be written as Python numbers, because the result's dtype
-    does not depend on them. ``rules``: further rules for the rewriter, by the name of the primitive.
+    does not depend on them. ``rules``: further rules for the rewriter, by the name of the primitive. ``least_fused``: the number of elements
+    below which equations are not considered for groups.
     """
 
     namespace: Mapping[str, Any] = {}
@@ -35,6 +37,7 @@ class SourceBackend(Backend):
     weak_literals: frozenset[str] = frozenset()
     compiles = True
     rules: Mapping[str, Rule] = {}
+    least_fused: int = 1
 
     def may_alias(self, eqn: Eqn) -> bool:
         """Whether the result of an equation may share memory with its first operand, or if elementwise with any."""
@@ -43,6 +46,10 @@ class SourceBackend(Backend):
     def worth(self, eqn: Eqn) -> bool:
         """Whether a group of equations is to become one: whether :meth:`fusion` has a kernel for it."""
         return kernel(eqn, self) is not None
+
+    def write_group(self, eqn: Eqn, module: Module) -> str:
+        """The name of the callable for a group; a back end may write it into the module as source instead."""
+        return module.kernel(eqn)
 
     def compile(self, jaxpr: Jaxpr) -> Program:
         """The program for a jaxpr; the same one for the same jaxpr."""

@@ -184,7 +184,7 @@ class Function:
             expression = self._reuse(index, eqn, operands) or (template and template(eqn, operands, target))
         target = ", ".join(self._name(v) for v in eqn.outputs) + ("," if self._unpacks(eqn) else "")
         if eqn.primitive is fusion:
-            expression = f"{self.module.kernel(eqn)}({', '.join(operands)})"
+            expression = f"{self.backend.write_group(eqn, self.module)}({', '.join(operands)})"
         if expression is None:
             arguments = [*operands, *(f"{k}={self.module.param(v)}" for k, v in eqn.params.items())]
             expression = f"{self.module.callee(primitive)}({', '.join(arguments)})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from typing import Any
 
 from ..core.ir import Atom, Eqn, Jaxpr, Literal, Var
 from .fusion import fusion
@@ -12,35 +11,42 @@ from .grouping import Graph, Group, find_groups
 __all__ = ["fuse"]
 
 
-def fuse(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], bool]) -> Jaxpr:
+def fuse(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], bool], least: int = 1) -> Jaxpr:
     """The same program with maximal groups of ``fusable`` primitives as one equation each, where that is ``worth`` it.
 
     ``worth`` is asked with the ``fusion`` equation; if it declines, the group's equations stay as they are.
+    Equations over fewer elements than ``least`` are not considered.
     """
-    key = ("fused", fusable, worth)
-    found: Jaxpr | None = jaxpr.memo.get(key)
+    key = ("fused", fusable, worth, least)
+    found: Jaxpr | bool | None = jaxpr.memo.get(key)
     if found is None:
-        found = jaxpr.memo[key] = _fuse(_fuse_bodies(jaxpr, fusable, worth), fusable, worth)
-    return found
+        if any(e.primitive.control for e in jaxpr.eqns):
+            found = _fuse(_fuse_bodies(jaxpr, fusable, worth, least), fusable, worth, least)
+        else:
+            found = _fuse(jaxpr, fusable, worth, least)
+        jaxpr.memo[key] = False if found is jaxpr else found  # itself would be a cycle of references
+    return found or jaxpr  # type: ignore[return-value]
 
 
-def _fuse_bodies(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], bool]) -> Jaxpr:
-    if not any(e.primitive.control for e in jaxpr.eqns):
-        return jaxpr
-
-    def fused(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(map(fused, value))
-        return fuse(value, fusable, worth) if isinstance(value, Jaxpr) else value
-
-    eqns = [
-        e.replace(params={k: fused(v) for k, v in e.params.items()}) if e.primitive.control else e for e in jaxpr.eqns
-    ]
+def _fuse_bodies(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], bool], least: int) -> Jaxpr:
+    eqns: list[Eqn] = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.control:
+            params = dict(eqn.params)
+            for name, value in params.items():
+                if isinstance(value, Jaxpr):
+                    params[name] = fuse(value, fusable, worth, least)
+                elif isinstance(value, tuple):
+                    params[name] = tuple(fuse(v, fusable, worth, least) if isinstance(v, Jaxpr) else v for v in value)
+            eqn = eqn.replace(params=params)
+        eqns.append(eqn)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
 
 
-def _fuse(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], bool]) -> Jaxpr:
-    graph = Graph(jaxpr, fusable)
+def _fuse(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], bool], least: int) -> Jaxpr:
+    if not any(a.aval.size >= least for e in jaxpr.eqns for a in (*e.inputs[:1], *e.outputs)):
+        return jaxpr
+    graph = Graph(jaxpr, fusable, least)
     groups = find_groups(graph)
     group_of = {i: g for g, group in enumerate(groups) for i in group.members}
     seen_outside = _seen_outside(jaxpr, graph, group_of)

@@ -71,12 +71,13 @@ class Group(NamedTuple):
 
 
 class Graph:
-    """The equations of a program: ``base`` is the domain of each that may be in a group, ``edges`` are those from
+    """The equations of a program: ``base`` is the domain of each that may be in a group, of ``least`` elements; ``edges`` are those from
     operands. A *move* (broadcast, iota) is looked through; it is ``needed`` where somebody reads it as an array.
     """
 
-    def __init__(self, jaxpr: Jaxpr, fusable: Container[str]) -> None:
+    def __init__(self, jaxpr: Jaxpr, fusable: Container[str], least: int = 1) -> None:
         eqns = self.eqns = jaxpr.eqns
+        self.least = least
         self.defs: dict[Var, int] = {v: i for i, e in enumerate(eqns) for v in e.outputs}
         self.tags: dict[Var, Domain] = {}
         self.moves = [e.primitive.name in MOVES and e.primitive.name in fusable for e in eqns]
@@ -109,7 +110,7 @@ class Graph:
         (out,) = eqn.outputs
         if name in REDUCTIONS:
             axes = tuple(eqn.params["axes"])
-            if not axes:
+            if not axes or eqn.inputs[0].aval.size < self.least:
                 return None
             found = self.tags[out] = Domain(eqn.inputs[0].aval.shape, axes)
             return found
@@ -118,7 +119,7 @@ class Graph:
         if len(tags) == 1:
             found = self.tags[out] = tags.pop()
             return found
-        return Domain(shape, None) if shape else None
+        return Domain(shape, None) if shape and out.aval.size >= self.least else None
 
     def _edges(self, index: int, eqn: Eqn) -> list[tuple[int, Demand]]:
         if self.moves[index] and not self.needed[index]:

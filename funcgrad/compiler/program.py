@@ -129,6 +129,6 @@ def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend) -> Program:
         with _no_collection():
             lean = simplify(jaxpr, backend.ops, backend.rules)
             if backend.fusable:
-                lean = fuse(lean, backend.fusable, backend.worth)
+                lean = fuse(lean, backend.fusable, backend.worth, backend.least_fused)
             program = jaxpr.memo[key] = Program(lean, backend)
     return program

@@ -10,6 +10,7 @@ False
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,19 +21,32 @@ from .key_reuse import forget_keys
 __all__ = ["config"]
 
 
+def _threads() -> int:
+    """How many threads programs may use if nobody says: ``FUNCGRAD_NUM_THREADS``, or as many as there are processors."""
+    text = os.environ.get("FUNCGRAD_NUM_THREADS")
+    if text is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f"FUNCGRAD_NUM_THREADS is {text!r}; set it to a number of threads, 1 or more, or leave it out")
+    return int(text)
+
+
 class Config(threading.local):
     """The settings.
 
     ``debug_nans``: programs run equation by equation, and the first NaN or infinity that arises from finite operands
     raises :class:`~funcgrad.errors.NonFiniteError`. ``check_ir``: every jaxpr is type-checked when it is made and after
     every compiler pass. ``debug_key_reuse``: a random key that is used twice since the setting was turned on raises
-    :class:`~funcgrad.errors.KeyReuseError`, which names both lines. ``explain_retraces``: ``jit`` logs why it traced again.
+    :class:`~funcgrad.errors.KeyReuseError`, which names both lines. ``explain_retraces``: ``jit`` logs why it traced again. ``num_threads``: how many threads a compiled program may use,
+    its caller's included; at first what ``FUNCGRAD_NUM_THREADS`` says, or as many as there are processors. Results do
+    not depend on it.
     """
 
     debug_nans: bool = False
     debug_key_reuse: bool = False
     check_ir: bool = False
     explain_retraces: bool = False
+    num_threads: int = _threads()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(Config, name):
@@ -40,6 +54,8 @@ class Config(threading.local):
             raise AttributeError(f"unknown setting {name!r}; there are: {known}")
         if name == "debug_key_reuse" and bool(value) != self.debug_key_reuse:
             forget_keys()
+        if name == "num_threads" and (type(value) is not int or value < 1):
+            raise ValueError(f"num_threads is a whole number, 1 or more, not {value!r}")
         super().__setattr__(name, value)
 
     @contextmanager
