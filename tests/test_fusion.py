@@ -405,6 +405,7 @@ def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every group becomes a loop, over blocks of a few elements."""
     monkeypatch.setattr(NumpyBackend, "least_fused", 1)
     monkeypatch.setattr(blocks, "MIN_BYTES", 1)
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 1)
     monkeypatch.setattr(blocks, "MIN_RUN", 1)
     monkeypatch.setattr(blocks, "CACHE_BYTES", 1)
     monkeypatch.setattr(blocks, "BLOCK_SIZES", (64, 64))
@@ -487,7 +488,9 @@ def test_dtypes_in_blocks(tiny_blocks: None, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("fun", [gelu, softmax, lambda x: x / fnp.sqrt((x * x).sum()), lambda x: (x * x).sum(axis=0)])
-def test_results_do_not_depend_on_the_number_of_threads(fun: Any) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(fun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_SIZES", (1 << 12, 1 << 14))
     x = np.random.default_rng(0).normal(size=(1000, 1003)).astype("float32")
     with config(num_threads=1):
         expected = fg.jit(fun)(x)
@@ -500,7 +503,7 @@ def test_results_do_not_depend_on_the_number_of_threads(fun: Any) -> None:
 def test_threads_keep_warnings_off_and_errors_inside() -> None:
     x = np.zeros((1000, 1000))
     with np.errstate(all="raise"), config(num_threads=4):
-        assert np.isnan(fg.jit(lambda x: fnp.log(x) * x)(x)).all()
+        assert np.isnan(fg.jit(lambda x: fnp.log(x) * x * fnp.tanh(x) + fnp.exp(x) * x)(x)).all()
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
@@ -526,16 +529,16 @@ def test_small_programs_stay_straight() -> None:
 
 def test_golden_source_of_blocks() -> None:
     line = softmax.__code__.co_firstlineno
-    text = fg.jit(softmax).lower(np.ones((1000, 512))).as_text()
+    text = fg.jit(softmax).lower(np.ones((10_000, 512))).as_text()
     assert text == (
         "def _softmax_fused(a):\n"
-        "    # 1000 x 512 elements in blocks of 20\n"
-        "    b = fresh((1000, 512), float64)\n"
+        "    # 10000 x 512 elements in blocks of 80\n"
+        "    b = fresh((10000, 512), float64)\n"
         "\n"
         "    def rows(start, stop):\n"
-        "        t1, = fresh((1, 20, 512), float64)\n"
-        "        for i0 in range(start, stop, 20):\n"
-        "            i1 = i0 + 20\n"
+        "        t1, = fresh((1, 80, 512), float64)\n"
+        "        for i0 in range(start, stop, 80):\n"
+        "            i1 = i0 + 80\n"
         "            a_i = a[i0:i1]\n"
         "            b_i = b[i0:i1]\n"
         f"            c_i = maximum.reduce(a_i, 1)  # test_fusion.py:{line + 1}\n"
@@ -544,7 +547,7 @@ def test_golden_source_of_blocks() -> None:
         f"            d_i = add.reduce(t1, 1)  # test_fusion.py:{line + 2}\n"
         f"            divide(t1, d_i[:, None], out=b_i)  # test_fusion.py:{line + 2}\n"
         "\n"
-        "    in_blocks(rows, 1000, 20)\n"
+        "    in_blocks(rows, 10000, 80)\n"
         "    return b,\n"
         "\n"
         "\n"

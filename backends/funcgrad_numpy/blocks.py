@@ -15,11 +15,14 @@ from funcgrad.core.ir import Atom, Eqn, Jaxpr
 
 __all__ = ["Plan", "is_blocked"]
 
-#: Below this size of an array nothing is gained.
+#: Below this size of an array nothing is gained; below the other one, only where many operations follow each other:
+#: a short chain has one temporary array, which the caches of a processor hold.
 MIN_BYTES = 1 << 17
+LARGE_BYTES = 1 << 24
+MANY = 5
 #: What the arrays of a block may take of the cache together, and the number of elements of one.
-CACHE_BYTES = 1 << 19
-BLOCK_SIZES = (1 << 12, 1 << 15)
+CACHE_BYTES = 1 << 21
+BLOCK_SIZES = (1 << 12, 1 << 17)
 #: A slice of an array along an inner axis is read in runs of this length at least.
 MIN_RUN = 256
 
@@ -75,7 +78,8 @@ class Plan:
         total = math.prod(self.sizes)
         width = max((e.outputs[0].aval.dtype.itemsize for e in full), default=1)
         operations = sum(e.primitive.name not in MOVES for e in self.body.eqns)
-        if total * width < MIN_BYTES or operations < 2 or not full or not self.sizes or not self._can_be_written():
+        least = MIN_BYTES if len(full) >= MANY else LARGE_BYTES
+        if total * width < least or operations < 2 or not full or not self.sizes or not self._can_be_written():
             return 0, 0
         arrays = 4 + len([a for a in (*self.body.invars, *self.body.outs) if self.is_full(a)])
         block = min(max(CACHE_BYTES // (width * arrays), BLOCK_SIZES[0]), BLOCK_SIZES[1])

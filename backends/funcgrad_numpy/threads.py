@@ -12,7 +12,7 @@ from funcgrad.core.config import config
 __all__ = ["in_blocks"]
 
 #: What a thread gets at least: handing work over costs tens of microseconds.
-_BLOCKS_A_THREAD = 8
+_BLOCKS_A_THREAD = 4
 
 _executors = {}
 # The threads of a parent process do not live on in its child.
