@@ -117,15 +117,41 @@ def test_derivatives(op: Op) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(y).max(initial=0.0))))
 
 
-@pytest.mark.parametrize("source", ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64", "bool"])
+@pytest.mark.parametrize(
+    "source", ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64", "bool"]
+)
 def test_conversions(source: str) -> None:
     x = np.array([0, 1, 2, 100, 127]).astype(source)
     if source[0] in "fi":
         x = np.concatenate([x, -x])
-    for target in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool"):
+    for target in (
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint32",
+        "uint64",
+        "bool",
+    ):
         if source[0] in "fi" and target[0] == "u":
             continue  # a negative number has no unsigned value that all processors agree on
         np.testing.assert_array_equal(native(lambda x, t=target: lax.convert_element_type(x, t))(x), x.astype(target))
+
+
+def test_half_precision_is_rounded_once() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.standard_normal(2000) * 10.0 ** rng.integers(-9, 6, 2000),
+            [1 + 2**-11, 1 + 2**-11 + 2**-40, np.nan, np.inf],
+        ]
+    )
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(native(lambda x: lax.convert_element_type(x, "float16"))(x), x.astype("float16"))
 
 
 # Groups ---------------------------------------------------------------------------------------------------------------
@@ -140,7 +166,9 @@ def test_reductions_over_every_choice_of_axes(shape: tuple[int, ...]) -> None:
     n = rng.integers(-3, 4, shape)
     for count in range(len(shape) + 1):
         for axes in itertools.combinations(range(len(shape)), count):
-            assert_native(lambda x, n, a=axes: (fnp.sum(x * 2, a), fnp.max(x, a), fnp.prod(n, a), fnp.any(n > 2, a)), x, n)
+            assert_native(
+                lambda x, n, a=axes: (fnp.sum(x * 2, a), fnp.max(x, a), fnp.prod(n, a), fnp.any(n > 2, a)), x, n
+            )
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -183,7 +211,11 @@ def test_extrema_of_nan() -> None:
 
 def test_random_bits_are_numpys() -> None:
     key = fg.random.key(7)
-    for f in (lambda k: fg.random.bits(k, (1001,)), lambda k: fg.random.uniform(k, (33,)), lambda k: fg.random.split(k, 3)):
+    for f in (
+        lambda k: fg.random.bits(k, (1001,)),
+        lambda k: fg.random.uniform(k, (33,)),
+        lambda k: fg.random.split(k, 3),
+    ):
         got, want = native(f)(key), fg.jit(f)(key)
         np.testing.assert_array_equal(fg.tree.leaves(got)[0], fg.tree.leaves(want)[0])
 
@@ -276,7 +308,11 @@ def test_products(equation: str, dtype: str) -> None:
 
 def test_a_network_of_convolutions_is_native() -> None:
     rng = np.random.default_rng(0)
-    p = {"w1": rng.standard_normal((4, 1, 3, 3)) / 3, "b1": rng.standard_normal(4), "w2": rng.standard_normal((6, 4, 3, 3)) / 6}
+    p = {
+        "w1": rng.standard_normal((4, 1, 3, 3)) / 3,
+        "b1": rng.standard_normal(4),
+        "w2": rng.standard_normal((6, 4, 3, 3)) / 6,
+    }
     x = rng.standard_normal((5, 1, 12, 12))
 
     def loss(p: Any, x: Any) -> Any:
@@ -292,10 +328,16 @@ def test_a_network_of_convolutions_is_native() -> None:
 def test_indexing_is_native() -> None:
     rng = np.random.default_rng(0)
     x, i = rng.standard_normal((6, 5, 4)), rng.integers(-6, 6, (3, 2))
-    assert_native(lambda x, i: (x[i], x[:, i % 5], x[i, i % 5], fnp.asarray(x).at[i].add(1.0), fnp.asarray(x).at[:, 1].set(0.0)), x, i)
+    assert_native(
+        lambda x, i: (x[i], x[:, i % 5], x[i, i % 5], fnp.asarray(x).at[i].add(1.0), fnp.asarray(x).at[:, 1].set(0.0)),
+        x,
+        i,
+    )
     assert_native(fg.grad(lambda x, i: fnp.sum(fnp.sin(x[i, :, 1]))), x, i)
     assert_native(lambda x: (fnp.cumsum(x, 0), fnp.cumprod(x, 2), lax.cummax(x, 1, reverse=True)), x)
-    assert_native(lambda x, k: lax.dynamic_update_slice(x, lax.dynamic_slice(x, (k, 0, 1), (2, 3, 3)), (0, k, 0)), x, np.int64(2))
+    assert_native(
+        lambda x, k: lax.dynamic_update_slice(x, lax.dynamic_slice(x, (k, 0, 1), (2, 3, 3)), (0, k, 0)), x, np.int64(2)
+    )
 
 
 # Control flow ---------------------------------------------------------------------------------------------------------
@@ -326,7 +368,11 @@ def test_carries_that_change_places() -> None:
         return lax.scan(lambda s, x: ((s[1], s[2], s[0] + x), s[0]), (a, b, c), fnp.arange(5.0))
 
     assert_native(rotate, np.ones(3), np.zeros(3), np.full(3, 2.0))
-    assert_native(lambda a, b: lax.scan(lambda s, _: ((s[1], s[1]), (s[0], s[0])), (a, b), None, length=3), np.ones(2), np.zeros(2))
+    assert_native(
+        lambda a, b: lax.scan(lambda s, _: ((s[1], s[1]), (s[0], s[0])), (a, b), None, length=3),
+        np.ones(2),
+        np.zeros(2),
+    )
     assert_native(lambda a: lax.scan(lambda s, x: (s, x * 2), a, fnp.arange(4.0), reverse=True), np.ones(2))
 
 
@@ -422,7 +468,9 @@ def test_an_index_out_of_range_raises_at_the_users_line() -> None:
     with pytest.raises(IndexError, match="index -5"):
         f(x, np.array([-5, 0]))
     np.testing.assert_allclose(f(x, np.array([-4, 3])), np.sin(x[[0, 3]]) + 1)
-    with pytest.raises(IndexError, match="a block of size 2 that starts at 3 does not fit into axis 0, which has size 4"):
+    with pytest.raises(
+        IndexError, match="a block of size 2 that starts at 3 does not fit into axis 0, which has size 4"
+    ):
         native(lambda x, i: lax.dynamic_slice(x, (i,), (2,)))(x, np.int64(3))
 
 

@@ -62,7 +62,9 @@ class _Carries:
                 w.do(f"store ptr {here}, ptr {slot[1]}")
 
 
-def _run(lowerer: Lowerer, body: Jaxpr, inputs: Sequence[View], carries: _Carries, first: int, ys: Sequence[View]) -> None:
+def _run(
+    lowerer: Lowerer, body: Jaxpr, inputs: Sequence[View], carries: _Carries, first: int, ys: Sequence[View]
+) -> None:
     """A step of a loop: the body's results go to the carries' other buffers, and to ys. Carry k is input first + k."""
     targets = carries.following()
     outs = [out for out, stays in zip(body.outs, carries.fixed) if not stays] + body.outs[len(carries.fixed) :]
@@ -143,5 +145,3 @@ def _cond(lowerer: Lowerer, eqn: Eqn) -> None:
         lowerer.body(branch, views, targets)
         w.branch(after)
     w.start(after)
-
-

@@ -509,7 +509,12 @@ class Group:
             neutral = w.spread(identity(node.name, node.dtype), node.dtype, self.lanes)
             for place in node.accumulators:
                 parts = [w.load(p, node.dtype, self.lanes) for p in (total, place)]
-                w.store(elementwise(w, REDUCTIONS[node.name], parts, node.dtype, self.lanes, {}), total, node.dtype, self.lanes)
+                w.store(
+                    elementwise(w, REDUCTIONS[node.name], parts, node.dtype, self.lanes, {}),
+                    total,
+                    node.dtype,
+                    self.lanes,
+                )
                 w.store(neutral, place, node.dtype, self.lanes)
 
     def _unroll(self, level: int, full: list[Node]) -> int:
@@ -528,10 +533,10 @@ class Group:
             if id(node) in seen:
                 continue
             seen.add(id(node))
-            if node.kind == SCALAR or (node.kind == KEPT and not self.by_columns):
-                if not (node.is_reduction and node.level > self.level):
-                    self._value(node, self.lanes)
-                    continue
+            here = node.kind == SCALAR or (node.kind == KEPT and not self.by_columns)
+            if here and not (node.is_reduction and node.level > self.level):
+                self._value(node, self.lanes)
+                continue
             if node.stored and node.level < self.level:
                 continue
             todo += node.operands
@@ -571,7 +576,9 @@ class Group:
             used = any(node in n.operands and n.kind == FULL for n in self.order) or any(
                 n.is_reduction and node in n.operands for n in self.order
             )
-            direct = next((s for s in node.stored if s.strides[inner] == 1 and not any(s.strides[a] for a in self.rest)), None)
+            direct = next(
+                (s for s in node.stored if s.strides[inner] == 1 and not any(s.strides[a] for a in self.rest)), None
+            )
             if direct is not None and node.is_reduction:
                 node.row = direct
             elif node.is_reduction or used or self._crosses(node):

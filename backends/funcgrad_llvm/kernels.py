@@ -197,7 +197,10 @@ def _running(lowerer: Lowerer, eqn: Eqn) -> None:
         w.store(w.spread(start, dtype, walk.lanes), total, dtype, walk.lanes)
         step = nest.enter_context(w.loop(n))
         place = w.emit(f"sub nsw i64 {n - 1}, {step}") if reverse else step
-        source, target = w.offset(source, dtype, place, x.strides[axis]), w.offset(target, dtype, place, out.strides[axis])
+        source, target = (
+            w.offset(source, dtype, place, x.strides[axis]),
+            w.offset(target, dtype, place, out.strides[axis]),
+        )
         operands = [w.load(total, dtype, walk.lanes), w.load(source, dtype, walk.lanes)]
         value = elementwise(w, _OPERATION[name], operands, dtype, walk.lanes, {})
         w.store(value, total, dtype, walk.lanes)
@@ -245,5 +248,3 @@ def _arg(lowerer: Lowerer, eqn: Eqn) -> None:
     w.do("ret void")
     _call(lowerer, w, [x, out])
     lowerer.work += lowerer.times * x.size
-
-

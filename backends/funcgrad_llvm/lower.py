@@ -19,7 +19,7 @@ from funcgrad.core.types import Aval
 
 from . import machine, pool
 from . import math as functions
-from .group import REDUCTIONS, Group, Layout
+from .group import REDUCTIONS, Group
 from .ir import Writer, literal, memory_type, register_type
 from .memory import Arena, Buffer, View, contiguous_strides
 from .operations import NAMES, is_elementwise
@@ -147,7 +147,11 @@ class Lowerer:
 
     def pointer(self, view: View) -> str:
         """The address of the first element of a view."""
-        return self.writer.offset(view.buffer.pointer, view.dtype, str(view.offset)) if view.offset else view.buffer.pointer
+        return (
+            self.writer.offset(view.buffer.pointer, view.dtype, str(view.offset))
+            if view.offset
+            else view.buffer.pointer
+        )
 
     def at(self, view: View, axis: int, index: str) -> View:
         """The view at an index, known when the program runs, of an axis, which goes."""
@@ -184,7 +188,9 @@ class Lowerer:
         self.declarations |= writer.declarations
         return name
 
-    def group(self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[View], outs: Sequence[View]) -> None:
+    def group(
+        self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[View], outs: Sequence[View]
+    ) -> None:
         """Run a fused group."""
         layouts = [v.layout for v in ins], [v.layout for v in outs]
         group = Group(body, space, axes, *layouts, machine.vector_bytes(), pool.num_threads())

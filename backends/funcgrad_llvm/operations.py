@@ -304,6 +304,23 @@ def elementwise(w: Writer, name: str, operands: list[str], dtype: np.dtype, lane
     return o.select(*operands) if name == "select" else _TABLE[name](o, *operands)
 
 
+def _to_odd(o: Operation, x: str) -> str:
+    """A double as a single that is odd in its last bit unless it is exact, so that rounding that again is no error.
+
+    S. Boldo and G. Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd",
+    IEEE Trans. Computers 57 (2008) 462-471.
+    """
+    w, single, bits = o.writer, typed("float", o.lanes), typed("i32", o.lanes)
+    nearest = w.emit(f"fptrunc {o.type} {x} to {single}")
+    back = w.emit(f"fpext {single} {nearest} to {o.type}")
+    inexact = w.emit(f"fcmp one {o.type} {back}, {x}")
+    beyond = o.compare("gt", o.intrinsic("fabs", back), o.intrinsic("fabs", x))
+    number = w.emit(f"bitcast {single} {nearest} to {bits}")
+    number = w.emit(f"sub {bits} {number}, {w.emit(f'zext {o.mask} {beyond} to {bits}')}")
+    number = w.emit(f"or {bits} {number}, {w.emit(f'zext {o.mask} {inexact} to {bits}')}")
+    return w.emit(f"bitcast {bits} {number} to {single}")
+
+
 def convert(w: Writer, x: str, source: np.dtype, target: np.dtype, lanes: int) -> str:
     """x in another dtype, as a cast in C, which NumPy does; from an integer too large for the target the low bits."""
     if source == target:
@@ -316,6 +333,12 @@ def convert(w: Writer, x: str, source: np.dtype, target: np.dtype, lanes: int) -
         if target.kind == "f":
             return w.emit(f"uitofp {here} {x} to {there}")
         return w.emit(f"zext {here} {x} to {there}")
+    single = np.dtype(np.float32)
+    if source == np.float16 and target != single:
+        return convert(w, w.emit(f"fpext {here} {x} to {typed('float', lanes)}"), single, target, lanes)
+    if target == np.float16 and source != single:
+        x = _to_odd(o, x) if source.kind == "f" else convert(w, x, source, single, lanes)
+        return w.emit(f"fptrunc {typed('float', lanes)} {x} to {there}")
     if source.kind == "f" and target.kind == "f":
         return w.emit(f"{'fpext' if target.itemsize > source.itemsize else 'fptrunc'} {here} {x} to {there}")
     if source.kind == "f":

@@ -15,8 +15,8 @@ import numpy as np
 
 from funcgrad.core.ir import Eqn, Jaxpr, Literal, Var
 from funcgrad.core.types import Aval
-from funcgrad.primitives import broadcast_in_dim, convert, max_, mul, reduce_or, reduce_sum
 from funcgrad.primitives import add as add_
+from funcgrad.primitives import broadcast_in_dim, convert, max_, mul, reduce_or, reduce_sum
 
 from . import blas
 from .lower import Lowerer, lowers, padded_part
@@ -66,7 +66,9 @@ class Matrix:
         return _TRANSPOSED if self.flipped else _AS_IT_IS
 
 
-def multiply(lowerer: Lowerer, a: Matrix, b: Matrix, out: View, pointers: Sequence[str], leading: int, beta: float = 0.0) -> None:
+def multiply(
+    lowerer: Lowerer, a: Matrix, b: Matrix, out: View, pointers: Sequence[str], leading: int, beta: float = 0.0
+) -> None:
     """out = a b + beta out, for row-major matrices at these addresses."""
     (m, k), n = a.shape, b.shape[1]
     letter = _BLAS[out.dtype]
@@ -181,7 +183,9 @@ def _product_of_group(lowerer: Lowerer, eqn: Eqn, out: View) -> None:
 # Windows --------------------------------------------------------------------------------------------------------------
 
 
-def _windows(x: View, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int], out: Sequence[int]) -> View:
+def _windows(
+    x: View, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int], out: Sequence[int]
+) -> View:
     """The windows over all axes of x: a view of the shape of the result, then of the window."""
     steps = [s * k for s, k in zip(x.strides, strides)] + [s * d for s, d in zip(x.strides, dilation)]
     return x.moved((*out, *window), tuple(steps))

@@ -22,7 +22,7 @@ from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
 
 from . import machine
 from .ir import Writer
-from .lower import FUSABLE, Lowerer, is_native
+from .lower import FUSABLE, Fault, Lowerer, is_native
 from .memory import Buffer, View, contiguous_strides
 
 __all__ = ["Program"]
@@ -76,54 +76,61 @@ class Segment:
         except IndexError:
             memory = np.empty(self.arena_size + 64, np.uint8)
             address = -(-memory.ctypes.data // 64) * 64
-        code = self._run(args, outs, address)
-        if code == _NOT_PLAIN:
-            args = tuple([_plain(x, v) for x, v in zip(args, self.inputs)])
+        try:
             code = self._run(args, outs, address)
-        if code:
-            number = ctypes.c_int64.from_address(address).value
+            if code == _NOT_PLAIN:
+                code = self._run(tuple([_plain(x, v) for x, v in zip(args, self.inputs)]), outs, address)
+            if code:
+                raise self._error(self.faults[code - 1], ctypes.c_int64.from_address(address).value)
+        finally:
             self._arenas.append((address, memory))
-            fault = self.faults[code - 1]
-            error = IndexError(fault.message.format(number))
-            if fault.source is not None:
-                error.add_note(f"  at {fault.source.describe()}{' (in the backward pass)' if fault.source.backward else ''}")
-            raise error
-        self._arenas.append((address, memory))
         return outs
+
+    @staticmethod
+    def _error(fault: Fault, number: int) -> IndexError:
+        """What is raised for a fault, with the user's line."""
+        error = IndexError(fault.message.format(number))
+        if fault.source is not None:
+            backward = " (in the backward pass)" if fault.source.backward else ""
+            error.add_note(f"  at {fault.source.describe()}{backward}")
+        return error
 
 
 def _plain(x: Any, var: Var) -> np.ndarray:
-    """An argument as a contiguous array of the class ndarray."""
-    return np.array(np.asarray(x), var.aval.dtype, order="C", copy=None, subok=False, ndmin=0) if (
-        not isinstance(x, np.ndarray) or (x.flags.c_contiguous and x.flags.aligned)
-    ) else np.array(x, var.aval.dtype, order="C", subok=False)
+    """An argument as a contiguous, aligned array of the class ndarray."""
+    x = np.asarray(x, var.aval.dtype)
+    return x if x.flags.c_contiguous and x.flags.aligned else np.array(x, order="C")
 
 
 def _entry(ins: int, outs: int) -> str:
     """The function that Python calls: from tuples of arrays to addresses."""
     w = Writer(["ptr %args", "ptr %outs", "ptr %arena"], "i64")
-    ins_table, outs_table = w.alloca("ptr", max(ins, 1)), w.alloca("ptr", max(outs, 1))
-    bad: list[str] = []
-    for count, objects, table, checked in ((ins, "%args", ins_table, True), (outs, "%outs", outs_table, False)):
+
+    def field(type: str, base: str, offset: int) -> str:
+        place = w.emit(f"getelementptr i8, ptr {base}, i64 {offset}")
+        return w.emit(f"load {type}, ptr {place}")
+
+    def stop_if(condition: str) -> None:
+        with w.when(condition):
+            w.do(f"ret i64 {_NOT_PLAIN}")
+            w.start(w.fresh("dead"))
+
+    tables = []
+    for count, objects in ((ins, "%args"), (outs, "%outs")):
+        table = w.alloca("ptr", max(count, 1))
+        tables.append(table)
         if not count:
             continue
         with w.loop(count) as i:
-            place = w.emit(f"getelementptr ptr, ptr {objects}, i64 {i}")
-            item = w.emit(f"load ptr, ptr {w.emit(f'getelementptr i8, ptr {place}, i64 {_TUPLE_ITEMS}')}")
-            if checked:
-                kind = w.emit(f"load i64, ptr {w.emit(f'getelementptr i8, ptr {item}, i64 {_CLASS}')}")
-                with w.when(w.emit(f"icmp ne i64 {kind}, ptrtoint (ptr @array_class to i64)")):
-                    w.do(f"ret i64 {_NOT_PLAIN}")
-                    w.start(w.fresh("dead"))
-                flags = w.emit(f"load i32, ptr {w.emit(f'getelementptr i8, ptr {item}, i64 {_FLAGS}')}")
-                with w.when(w.emit(f"icmp ne i32 {w.emit(f'and i32 {flags}, {_PLAIN}')}, {_PLAIN}")):
-                    w.do(f"ret i64 {_NOT_PLAIN}")
-                    w.start(w.fresh("dead"))
-            data = w.emit(f"load ptr, ptr {w.emit(f'getelementptr i8, ptr {item}, i64 {_DATA}')}")
-            w.do(f"store ptr {data}, ptr {w.emit(f'getelementptr ptr, ptr {table}, i64 {i}')}")
-    code = w.emit(f"call i64 @run(ptr {ins_table}, ptr {outs_table}, ptr %arena)")
+            item = field("ptr", w.emit(f"getelementptr ptr, ptr {objects}, i64 {i}"), _TUPLE_ITEMS)
+            if objects == "%args":
+                stop_if(w.emit(f"icmp ne ptr {field('ptr', item, _CLASS)}, @array_class"))
+                flags = w.emit(f"and i32 {field('i32', item, _FLAGS)}, {_PLAIN}")
+                stop_if(w.emit(f"icmp ne i32 {flags}, {_PLAIN}"))
+            place = w.emit(f"getelementptr ptr, ptr {table}, i64 {i}")
+            w.do(f"store ptr {field('ptr', item, _DATA)}, ptr {place}")
+    code = w.emit(f"call i64 @run(ptr {tables[0]}, ptr {tables[1]}, ptr %arena)")
     head, _, rest = w.body().partition("\n")
-    del bad
     return f"@array_class = external global i8\n\ndefine i64 @entry{head} nounwind {{\n{rest}\n  ret i64 {code}\n}}"
 
 
@@ -161,7 +168,12 @@ class Program:
         jaxpr, consts, steps = self.jaxpr, self.consts, self.steps
         variables = [*jaxpr.invars, *jaxpr.constvars]
         finish = _finisher(jaxpr.outs)
-        if len(steps) == 1 and isinstance(steps[0], Segment) and steps[0].inputs == variables and steps[0].outputs == jaxpr.outs:
+        if (
+            len(steps) == 1
+            and isinstance(steps[0], Segment)
+            and steps[0].inputs == variables
+            and steps[0].outputs == jaxpr.outs
+        ):
             segment = steps[0]
             if consts:
                 return lambda *args: finish(segment(args + consts))

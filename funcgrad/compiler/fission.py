@@ -33,7 +33,9 @@ def split_products(jaxpr: Jaxpr) -> Jaxpr:
         if any(e.primitive.control for e in jaxpr.eqns):
             eqns: list[Eqn] = []
             for eqn in jaxpr.eqns:
-                eqn = eqn.replace(params={k: _inner(v) for k, v in eqn.params.items()}) if eqn.primitive.control else eqn
+                eqn = (
+                    eqn.replace(params={k: _inner(v) for k, v in eqn.params.items()}) if eqn.primitive.control else eqn
+                )
                 eqns += _Split(eqn).eqns if eqn.primitive.name == "scan" and eqn.params["length"] > 1 else [eqn]
             found = Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
         jaxpr.memo["products split"] = found
@@ -152,7 +154,9 @@ class _Split:
         inputs += [self.stacked[v] for v in hoisted]
         outputs = [*(scan.outputs[i] for i in left), *scan.outputs[k:]]
         outputs += [v for v in (self.stacked[y] for y in self.new_ys) if isinstance(v, Var)]
-        self.scan = scan.replace(inputs=inputs, outputs=outputs, params=scan.params | {"jaxpr": inner, "num_carry": len(left)})
+        self.scan = scan.replace(
+            inputs=inputs, outputs=outputs, params=scan.params | {"jaxpr": inner, "num_carry": len(left)}
+        )
         for i, term in self.summed.items():
             total = Var(term.outputs[0].aval)
             factors = [self.stacked[a] for a in term.inputs if isinstance(a, Var)]
@@ -164,5 +168,3 @@ class _Split:
                 axes = (0, *_shifted(term.params["axes"]))
                 self.after.append(Eqn(reduce_sum, factors, [total], {"axes": axes}, term.source))
             self.after.append(Eqn(add, [scan.inputs[n + i], total], [scan.outputs[i]], {}, term.source))
-
-
