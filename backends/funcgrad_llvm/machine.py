@@ -42,7 +42,7 @@ class Processor:
         self.target = llvm.Target.from_triple(self.triple)
 
     def machine(self) -> Any:
-        options = dict(cpu=self.name, features=self.features, opt=2, reloc="pic", codemodel="jitdefault", jit=True)
+        options = dict(cpu=self.name, features=self.features, opt=1, reloc="pic", codemodel="jitdefault", jit=True)
         return self.target.create_target_machine(**options)
 
     @functools.cached_property
@@ -72,8 +72,6 @@ def _compiled(text: str) -> bytes:
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
     passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
     passes.add_new_gvn_pass()
     passes.add_aggressive_dce_pass()
     passes.run(module, builder)

@@ -39,7 +39,7 @@ def split_products(jaxpr: Jaxpr) -> Jaxpr:
                 eqns += _Split(eqn).eqns if eqn.primitive.name == "scan" and eqn.params["length"] > 1 else [eqn]
             found = Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
         jaxpr.memo["products split"] = found
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _inner(value: Any) -> Any:
