@@ -9,12 +9,12 @@ import numpy as np
 
 from funcgrad.core.ir import Atom, Eqn, Literal
 
-from .group import identity
 from .ir import Writer, memory_type, splat, typed
 from .lower import Lowerer, lowers
 from .machine import vector_bytes
 from .memory import View
 from .operations import Operation, elementwise
+from .values import identity
 
 _INDEX = np.dtype(np.int64)
 

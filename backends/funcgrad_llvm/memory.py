@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .group import Layout
+from .values import Layout
 
 __all__ = ["Arena", "Buffer", "View", "contiguous_strides"]
 

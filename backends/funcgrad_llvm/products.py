@@ -19,8 +19,9 @@ from funcgrad.primitives import add as add_
 from funcgrad.primitives import broadcast_in_dim, convert, max_, mul, reduce_or, reduce_sum
 
 from . import blas
-from .lower import Lowerer, lowers, padded_part
+from .lower import Lowerer, lowers
 from .memory import Buffer, View
+from .movement import padded
 
 _BLAS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 _ROW_MAJOR, _AS_IT_IS, _TRANSPOSED = 101, 111, 112
@@ -191,20 +192,6 @@ def _windows(
     return x.moved((*out, *window), tuple(steps))
 
 
-def _padded(lowerer: Lowerer, x: View, config: Sequence[tuple[int, int, int]], value: Any) -> View:
-    """x with a number around and between its elements."""
-    if all(c == (0, 0, 0) for c in config):
-        return x
-    shape = tuple(lo + hi + n + max(n - 1, 0) * k for n, (lo, hi, k) in zip(x.shape, config))
-    target = lowerer.temporary(x.dtype, shape)
-    from_, into = padded_part(x, target, config)
-    if into.size < target.size:
-        lowerer.fill(target, value)
-    if into.size:
-        lowerer.copy(from_, into)
-    return target
-
-
 #: Windows of up to so many elements are operands of one elementwise group.
 _SMALL_WINDOW = 32
 
@@ -217,7 +204,7 @@ def _reduce_window(lowerer: Lowerer, eqn: Eqn) -> None:
     outside: Any = 0
     if greatest:
         outside = -np.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
-    x = _padded(lowerer, lowerer.view(eqn.inputs[0]), [(lo, hi, 0) for lo, hi in padding], outside)
+    x = padded(lowerer, lowerer.view(eqn.inputs[0]), [(lo, hi, 0) for lo, hi in padding], outside)
     views = _windows(x, window, strides, dilation, out.shape)
     places = list(np.ndindex(*window))
     rank, aval = len(window), Aval(out.shape, dtype)
@@ -256,7 +243,7 @@ def _convolution(lowerer: Lowerer, eqn: Eqn) -> None:
     out = lowerer.result(eqn.outputs[0])
     x, filters = lowerer.view(eqn.inputs[0]), lowerer.view(eqn.inputs[1])
     config = [(0, 0, 0), (0, 0, 0)] + [(lo, hi, d - 1) for (lo, hi), d in zip(p["padding"], p["lhs_dilation"])]
-    x = _padded(lowerer, x, config, 0)
+    x = padded(lowerer, x, config, 0)
     kernel, size = filters.shape[2:], out.shape[2:]
     steps = [s * k for s, k in zip(x.strides[2:], dilation)] + [s * k for s, k in zip(x.strides[2:], strides)]
     depth = x.shape[1] // groups
