@@ -1,0 +1,23 @@
+"""The device that kernels are tested on: the emulation, where this machine can build it."""
+
+from __future__ import annotations
+
+import pytest
+from emulator import ORDERS, EmulatedDevice, why_not
+
+
+def pytest_collection_modifyitems(items):
+    reason = why_not()
+    for item in items:
+        if reason and "emulated" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(params=[*ORDERS, "check"])
+def device(request):
+    """Three runs that must agree, and one in which every access is checked, in shuffled order."""
+    if reason := why_not():
+        pytest.skip(reason)
+    if request.param == "check":
+        return EmulatedDevice("check", "shuffled", seed=3)
+    return EmulatedDevice("fast", request.param, seed=7)
