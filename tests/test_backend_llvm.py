@@ -376,6 +376,26 @@ def test_carries_that_change_places() -> None:
     assert_native(lambda a: lax.scan(lambda s, x: (s, x * 2), a, fnp.arange(4.0), reverse=True), np.ones(2))
 
 
+def test_a_carry_of_which_a_part_is_updated_is_not_copied() -> None:
+    def table(x: Any) -> Any:
+        def step(s: Any, i: Any) -> Any:
+            s = s.at[i].set(s[i - 1] * 0.5 + 1.0)
+            return s.at[0].add(s[i]), s[i]
+
+        return lax.scan(step, fnp.tanh(x), fnp.arange(1, 6))
+
+    x = np.arange(6.0)
+    assert_native(table, x)
+    # It is copied into the loop's memory and out of it, 48 bytes each, and not in between.
+    assert program_of(table, x).source.count("i64 48, i1 false") == 2
+    # Here somebody reads the old value after the update, and here it is the update itself.
+    assert_native(lambda x: lax.scan(lambda s, i: (s.at[i].set(0.0), s[::-1] * 1), fnp.tanh(x), fnp.arange(1, 6)), x)
+    shift = lambda s, i: (lax.dynamic_update_slice(s, s[:-1], (i * 0 + 1,)), None)
+    assert_native(lambda x: lax.scan(shift, fnp.tanh(x), fnp.arange(3)), x)
+    swap = lambda s, i: ((s[1].at[i].set(9.0), s[0].at[i].set(8.0)), None)
+    assert_native(lambda x: lax.scan(swap, (fnp.tanh(x), fnp.sin(x)), fnp.arange(3)), x)
+
+
 def test_loops_and_branches_in_one_another() -> None:
     def collatz(n: Any) -> Any:
         def step(state: Any) -> Any:

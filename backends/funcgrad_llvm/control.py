@@ -1,11 +1,12 @@
 """Control flow as native loops and branches: nothing returns to Python before the program is done.
 
 A loop keeps each carry in two buffers: a step reads the one and writes the other, then they change places. A carry that
-the body passes on is not moved at all.
+the body passes on is not moved at all, and one of which it updates a part is updated where it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from funcgrad.core.ir import Atom, Eqn, Jaxpr, Var
@@ -14,29 +15,69 @@ from .ir import register_type
 from .lower import Lowerer, lowers
 from .memory import Buffer, View
 
+#: Operations that give an updated copy of their first operand.
+_UPDATES = frozenset(["dynamic_update_slice", "scatter"])
+#: Operations whose result may be a view of an operand.
+_VIEWS = frozenset(["broadcast_in_dim", "copy", "optimization_barrier", "reshape", "rev", "slice", "transpose"])
+
+
+def _last_read(body: Jaxpr, var: Var, but: int = -1) -> float:
+    """Where a value is read last, itself or through a view, other than in the equation `but`."""
+    last = math.inf if var in body.outs else -1
+    for j, eqn in enumerate(body.eqns):
+        if j != but and var in eqn.inputs:
+            views = eqn.outputs if eqn.primitive.name in _VIEWS else ()
+            last = max([last, j, *(_last_read(body, v) for v in views)])
+    return last
+
+
+def _updates(body: Jaxpr, carry: Var, out: Atom) -> list[Var]:
+    """The values that a carry takes on its way to `out`, if each is an update of the one before that nobody reads later:
+    then they may all be the same memory. Else none.
+    """
+    index = {v: i for i, e in enumerate(body.eqns) for v in e.outputs}
+    chain: list[Var] = []
+    while out is not carry:
+        if not isinstance(out, Var) or out not in index or body.eqns[index[out]].primitive.name not in _UPDATES:
+            return []
+        i = index[out]
+        chain.append(out)
+        out, *others = body.eqns[i].inputs
+        if out in others or not isinstance(out, Var) or _last_read(body, out, but=i) >= i:
+            return []
+    return chain if sum(a is chain[0] for a in body.outs) == 1 else []
+
 
 class _Carries:
-    """The carries of a loop, in memory that the loop may write to."""
+    """The carries of a loop, the first of which is the body's input `first`.
 
-    def __init__(self, lowerer: Lowerer, inits: Sequence[Atom], fixed: Sequence[bool]) -> None:
+    One that the body passes on has no memory of its own, one that is only updated has one buffer, and all others two:
+    the view of the next step's value is that of the other.
+    """
+
+    def __init__(self, lowerer: Lowerer, body: Jaxpr, first: int, inits: Sequence[Atom]) -> None:
         w = lowerer.writer
-        self.lowerer = lowerer
-        self.fixed = list(fixed)
+        self.lowerer, self.body = lowerer, body
+        self.changes: list[bool] = []
         self.slots: list[tuple[str, str] | None] = []
         self.views: list[View] = []
-        for init, stays in zip(inits, fixed):
-            if stays:
-                self.slots.append(None)
+        self.chains: list[list[Var]] = []
+        for k, init in enumerate(inits):
+            carry, out = body.invars[first + k], body.outs[k]
+            self.changes.append(out is not carry)
+            self.chains.append(_updates(body, carry, out) if out is not carry else [])
+            self.slots.append(None)
+            if out is carry:
                 self.views.append(lowerer.view(init))
                 continue
-            aval = init.aval
-            first, second = (lowerer.temporary(aval.dtype, aval.shape) for _ in range(2))
-            lowerer.copy(lowerer.view(init), first)
-            here, there = w.alloca("ptr"), w.alloca("ptr")
-            w.do(f"store ptr {first.buffer.pointer}, ptr {here}")
-            w.do(f"store ptr {second.buffer.pointer}, ptr {there}")
-            self.slots.append((here, there))
-            self.views.append(first)
+            buffer = lowerer.temporary(init.aval.dtype, init.aval.shape)
+            lowerer.copy(lowerer.view(init), buffer)
+            self.views.append(buffer)
+            if not self.chains[k]:
+                other = lowerer.temporary(init.aval.dtype, init.aval.shape)
+                self.slots[k] = here, there = w.alloca("ptr"), w.alloca("ptr")
+                w.do(f"store ptr {buffer.buffer.pointer}, ptr {here}")
+                w.do(f"store ptr {other.buffer.pointer}, ptr {there}")
 
     def _views(self, which: int) -> list[View]:
         views = []
@@ -48,40 +89,31 @@ class _Carries:
         return views
 
     def current(self) -> list[View]:
+        """The values at the beginning of a step."""
         return self._views(0)
 
-    def following(self) -> list[View]:
-        return self._views(1)
-
-    def swap(self) -> None:
-        w = self.lowerer.writer
+    def step(self, inputs: Sequence[View], ys: Sequence[View]) -> None:
+        """Run the body once; its other results go to `ys`."""
+        lowerer, body, count = self.lowerer, self.body, len(self.changes)
+        outs = [out for out, changes in zip(body.outs, self.changes) if changes]
+        targets = [t for t, changes in zip(self._views(1), self.changes) if changes]
+        for view, chain in zip(self.views, self.chains):
+            lowerer.wanted.update(dict.fromkeys(chain, view))
+        lowerer.body(Jaxpr(body.invars, body.eqns, [*outs, *body.outs[count:]]), inputs, [*targets, *ys])
+        for chain in self.chains:
+            for var in chain:
+                lowerer.wanted.pop(var, None)
+        w = lowerer.writer
         for slot in self.slots:
             if slot is not None:
                 here, there = (w.emit(f"load ptr, ptr {s}") for s in slot)
                 w.do(f"store ptr {there}, ptr {slot[0]}")
                 w.do(f"store ptr {here}, ptr {slot[1]}")
 
-
-def _run(
-    lowerer: Lowerer, body: Jaxpr, inputs: Sequence[View], carries: _Carries, first: int, ys: Sequence[View]
-) -> None:
-    """A step of a loop: the body's results go to the carries' other buffers, and to ys. Carry k is input first + k."""
-    targets = carries.following()
-    outs = [out for out, stays in zip(body.outs, carries.fixed) if not stays] + body.outs[len(carries.fixed) :]
-    changing = [t for t, stays in zip(targets, carries.fixed) if not stays]
-    lean = body if len(outs) == len(body.outs) else Jaxpr(body.invars, body.eqns, outs)
-    lowerer.body(lean, inputs, [*changing, *ys])
-    carries.swap()
-
-
-def _passed_on(body: Jaxpr, first: int, count: int) -> list[bool]:
-    """Which carries the body leaves as they are."""
-    return [body.outs[k] is body.invars[first + k] for k in range(count)]
-
-
-def _finish(lowerer: Lowerer, outputs: Sequence[Var], carries: _Carries) -> None:
-    for var, view in zip(outputs, carries.current()):
-        lowerer.copy(view, lowerer.result(var))
+    def finish(self, outputs: Sequence[Var]) -> None:
+        """The values after the last step are those of the equation."""
+        for var, view in zip(outputs, self.current()):
+            self.lowerer.copy(view, self.lowerer.result(var))
 
 
 @lowers("scan")
@@ -90,7 +122,7 @@ def _scan(lowerer: Lowerer, eqn: Eqn) -> None:
     body, n, k, length = params["jaxpr"], params["num_consts"], params["num_carry"], params["length"]
     consts = [lowerer.view(a) for a in eqn.inputs[:n]]
     xs = [lowerer.view(a) for a in eqn.inputs[n + k :]]
-    carries = _Carries(lowerer, eqn.inputs[n : n + k], _passed_on(body, n, k))
+    carries = _Carries(lowerer, body, n, eqn.inputs[n : n + k])
     ys = [lowerer.result(v) for v in eqn.outputs[k:]]
     outer = lowerer.times
     lowerer.times *= length
@@ -98,9 +130,9 @@ def _scan(lowerer: Lowerer, eqn: Eqn) -> None:
         index = w.emit(f"sub nsw i64 {length - 1}, {step}") if params["reverse"] else step
         rows = [lowerer.at(x, 0, index) for x in xs]
         targets = [lowerer.at(y, 0, index) for y in ys]
-        _run(lowerer, body, [*consts, *carries.current(), *rows], carries, n, targets)
+        carries.step([*consts, *carries.current(), *rows], targets)
     lowerer.times = outer
-    _finish(lowerer, eqn.outputs[:k], carries)
+    carries.finish(eqn.outputs[:k])
 
 
 @lowers("while")
@@ -111,7 +143,7 @@ def _while(lowerer: Lowerer, eqn: Eqn) -> None:
     inits = eqn.inputs[n + m :]
     tested = [lowerer.view(a) for a in eqn.inputs[:n]]
     consts = [lowerer.view(a) for a in eqn.inputs[n : n + m]]
-    carries = _Carries(lowerer, inits, _passed_on(body, m, len(inits)))
+    carries = _Carries(lowerer, body, m, inits)
     answer = lowerer.temporary(test.outs[0].aval.dtype, ())
     again, inside, after = w.fresh("w"), w.fresh("l"), w.fresh("x")
     outer = lowerer.times
@@ -121,11 +153,11 @@ def _while(lowerer: Lowerer, eqn: Eqn) -> None:
     lowerer.body(test, [*tested, *carries.current()], [answer])
     w.do(f"br i1 {w.load(answer.buffer.pointer, answer.dtype)}, label %{inside}, label %{after}")
     w.start(inside)
-    _run(lowerer, body, [*consts, *carries.current()], carries, m, [])
+    carries.step([*consts, *carries.current()], [])
     w.branch(again)
     w.start(after)
     lowerer.times = outer
-    _finish(lowerer, eqn.outputs, carries)
+    carries.finish(eqn.outputs)
 
 
 @lowers("cond")

@@ -234,7 +234,7 @@ class Lowerer:
 
     def copy(self, source: View, target: View) -> None:
         """Copy elements from a view to another of the same shape."""
-        if not target.size:
+        if not target.size or not self.pointer_differs(source, target):
             return
         if source.is_contiguous and target.is_contiguous:
             self.copy_bytes(self.pointer(target), self.pointer(source), target.size * target.dtype.itemsize)
