@@ -27,7 +27,7 @@ from funcgrad.testing import check_backend
 llvmlite = pytest.importorskip("llvmlite", reason="the LLVM back end needs llvmlite")
 pytest.importorskip("scipy_openblas32", reason="the LLVM back end needs an OpenBLAS")
 
-from funcgrad_llvm import cache, machine  # noqa: E402 -- after it is known that they can be imported
+from funcgrad_llvm import cache, machine, parts  # noqa: E402 -- after it is known that they can be imported
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -184,6 +184,30 @@ def test_values_that_go_back_to_the_rows_they_came_from(shape: tuple[int, ...]) 
             return (p - m) / fnp.sqrt(fnp.mean((p - m) ** 2, axis, keepdims=True) + 1e-6), fnp.sum(p, axis)
 
         assert_native(normalised, x)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 1000])
+def test_long_groups_in_parts(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts.parts, "__defaults__", (most,))
+
+    def repeated(x: Any) -> Any:
+        for _ in range(3):
+            e = fnp.exp(x - fnp.max(x, 1, keepdims=True))
+            x = e / fnp.sum(e, 1, keepdims=True) + x * fnp.arange(7.0) + fnp.sum(x)
+        return x, fnp.sum(x, 0)
+
+    x = np.random.default_rng(0).standard_normal((5, 7))
+    assert_native(repeated, x, rtol=1e-9)
+    assert_native(fg.grad(lambda x: fnp.sum(fnp.sin(repeated(x)[0]))), x, rtol=1e-9)
+
+
+def test_a_chain_longer_than_pythons_stack() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(700):
+            x = fnp.abs(x) * 0.5 + x
+        return x * 1e-120
+
+    assert_native(chain, np.arange(3.0))
 
 
 def test_strides_of_views() -> None:

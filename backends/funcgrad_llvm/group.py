@@ -418,31 +418,59 @@ class Group:
     # Values -----------------------------------------------------------------------------------------------------------
 
     def _value(self, node: Node, lanes: int) -> str:
-        """The register of a value with so many lanes; what is computed stays known in the innermost open scope."""
+        """The register of a value with so many lanes; what is computed stays known in the innermost open scope.
+
+        Operands come first, in a loop: a chain of operations may be longer than Python's stack.
+        """
+        todo = [node]
+        while True:
+            here = todo[-1]
+            if self._known(here, lanes) is not None:
+                todo.pop()
+                if not todo:
+                    break
+                continue
+            missing = [x for x in self._operands(here, lanes) if self._known(x, lanes) is None]
+            if missing:
+                todo += missing
+            else:
+                self.scopes[-1][id(here), lanes] = self._computed(here, lanes)
+        found = self._known(node, lanes)
+        assert found is not None
+        return found
+
+    def _known(self, node: Node, lanes: int) -> str | None:
         if node.name == "literal":
             return splat(register_type(node.dtype), node.params["text"], lanes)
         key = id(node), lanes
-        for scope in reversed(self.scopes):
-            if key in scope:
-                return scope[key]
-        if lanes > 1 and not (node.kind == FULL or (node.kind == KEPT and self.by_columns)):
-            result = self.writer.spread(self._value(node, 1), node.dtype, lanes)
-        else:
-            result = self._computed(node, lanes)
-        self.scopes[-1][key] = result
-        return result
+        return next((scope[key] for scope in reversed(self.scopes) if key in scope), None)
+
+    def _place(self, node: Node) -> Stream | None:
+        """Where a value is in memory by now."""
+        if node.stream is not None:
+            return node.stream
+        if node.is_reduction:
+            return node.row
+        if node.level < self.level and node.kind == FULL and node.stored:
+            return node.stored[0]
+        return node.row if node.level < self.level or self.rows_are_made else None
+
+    def _is_spread(self, node: Node, lanes: int) -> bool:
+        """Whether the lanes of a value are all the same."""
+        return lanes > 1 and not (node.kind == FULL or (node.kind == KEPT and self.by_columns))
+
+    def _operands(self, node: Node, lanes: int) -> list[Node]:
+        """What is computed before a value, with as many lanes."""
+        return [] if self._is_spread(node, lanes) or self._place(node) is not None else node.operands
 
     def _computed(self, node: Node, lanes: int) -> str:
+        """A value from its operands, which are known."""
         w = self.writer
-        if node.stream is not None:
-            return self._get(node.stream, lanes)
-        if node.is_reduction:
-            assert self.by_columns and node.row is not None
-            return self._get(node.row, lanes)
-        if node.level < self.level and node.kind == FULL and node.stored:
-            return self._get(node.stored[0], lanes)
-        if node.row is not None and (node.level < self.level or self.rows_are_made):
-            return self._get(node.row, lanes)
+        if self._is_spread(node, lanes):
+            return w.spread(self._value(node, 1), node.dtype, lanes)
+        place = self._place(node)
+        if place is not None:
+            return self._get(place, lanes)
         operands = [self._value(x, lanes) for x in node.operands]
         if node.name == "convert":
             return convert(w, operands[0], node.operands[0].dtype, node.dtype, lanes)

@@ -23,6 +23,7 @@ from .group import Group
 from .ir import Writer, literal, memory_type
 from .memory import Arena, Buffer, View, contiguous_strides
 from .operations import NAMES, is_elementwise
+from .parts import parts
 from .values import REDUCTIONS
 
 __all__ = ["FUSABLE", "LOWERING", "Fault", "Lowerer", "is_native", "lowers"]
@@ -371,6 +372,10 @@ def _iota(lowerer: Lowerer, eqn: Eqn) -> None:
 
 @lowers("fusion")
 def _fusion(lowerer: Lowerer, eqn: Eqn) -> None:
-    body = eqn.params["jaxpr"]
-    ins = [lowerer.view(a) for a in eqn.inputs]
-    lowerer.group(body, eqn.params["space"], eqn.params["axes"], ins, [lowerer.result(v) for v in eqn.outputs])
+    body, space, axes = (eqn.params[k] for k in ("jaxpr", "space", "axes"))
+    views = dict(zip(body.invars, [lowerer.view(a) for a in eqn.inputs]))
+    results = dict(zip(body.outs, [lowerer.result(v) for v in eqn.outputs]))
+    for part in parts(body):
+        for v in part.outs:
+            views[v] = results[v] if v in results else lowerer.temporary(v.aval.dtype, v.aval.shape)
+        lowerer.group(part, space, axes, [views[v] for v in part.invars], [views[v] for v in part.outs])

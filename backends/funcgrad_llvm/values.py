@@ -108,8 +108,11 @@ class Body:
     def _analyse(self, body: Jaxpr, ins: Sequence[Layout]) -> None:
         """Nodes for all variables."""
         reduced = any(e.primitive.name in REDUCTIONS and e.params["axes"] for e in body.eqns)
-        self.reduces = reduced
-        if not reduced:
+        kept = tuple(n for i, n in enumerate(self.space) if i not in self.axes)
+        # A part of a group may have none of its reductions, and work on their results all the same.
+        reduced = reduced or any(v.aval.shape == kept != () for e in body.eqns for v in e.outputs)
+        self.reduces = reduced and bool(self.axes)
+        if not self.reduces:
             self.axes = ()
         self.kept_axes = tuple(i for i in range(len(self.space)) if i not in self.axes)
         self.kept_shape = tuple(self.space[i] for i in self.kept_axes)

@@ -1,0 +1,52 @@
+"""A long group in parts: no processor has registers for the values of some hundred equations, and no compiler patience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from funcgrad.core.ir import Eqn, Jaxpr, Var
+
+__all__ = ["MOST_EQUATIONS", "parts"]
+
+#: How many equations a part has.
+MOST_EQUATIONS = 160
+
+
+def parts(body: Jaxpr, most: int = MOST_EQUATIONS) -> Iterator[Jaxpr]:
+    """Bodies of groups, in the variables of the whole, that one after the other compute what the whole does.
+
+    A part writes the broadcasts and iotas that it reads by itself, as groups do.
+    """
+    if len(body.eqns) <= most:
+        yield body
+        return
+    outs = {a for a in body.outs if isinstance(a, Var)}
+    moves = {e.outputs[0]: e for e in body.eqns if e.primitive.name in ("broadcast_in_dim", "iota")}
+    steps = [e for e in body.eqns if e.outputs[0] not in moves or e.outputs[0] in outs]
+    last: dict[Var, int] = {}
+    for i, eqn in enumerate(steps):
+        for a in eqn.inputs:
+            while isinstance(a, Var):
+                last[a] = i
+                a = moves[a].inputs[0] if a in moves and moves[a].inputs else None
+    for start in range(0, len(steps), most):
+        part = steps[start : start + most]
+        eqns: list[Eqn] = []
+        made: set[Var] = set()
+        ins: dict[Var, None] = {}
+
+        todo = part[::-1]
+        while todo:
+            eqn = todo[-1]
+            unseen = [a for a in eqn.inputs if isinstance(a, Var) and a not in made]
+            read = [moves[a] for a in unseen if a in moves]
+            if read:
+                todo += read
+                continue
+            ins.update(dict.fromkeys(unseen))
+            if todo.pop().outputs[0] not in made:
+                eqns.append(eqn)
+                made.update(eqn.outputs)
+        end = start + len(part)
+        results = [v for e in part for v in e.outputs if v in outs or last.get(v, -1) >= end]
+        yield Jaxpr(list(ins), eqns, results)
