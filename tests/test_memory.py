@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
-from funcgrad_numpy import pool
+from funcgrad_numpy import backend, pool
 
 N = 1 << 17
 
@@ -114,3 +115,109 @@ def test_threads_never_share_an_array() -> None:
 
     with ThreadPoolExecutor(4) as executor:
         assert all(executor.map(work, range(8)))
+
+
+# Memory that is known before -------------------------------------------------------------------------------------------
+
+W = np.ones((512, 512)) / 512
+
+
+def mlp(w: Any, x: Any) -> Any:
+    for _ in range(3):
+        x = fnp.tanh(x @ w)
+    return (x * x).sum()
+
+
+def looped(x: Any) -> Any:
+    return fg.lax.scan(lambda c, _: (fnp.sort(fnp.sin(c)), c), x, None, length=5)
+
+
+def branched(x: Any) -> Any:
+    wide = lambda x: fnp.sort(fnp.concatenate([x, fnp.sin(x), x]))[: x.shape[0]]
+    return fg.lax.cond(x[0] > 0, wide, lambda x: fnp.sort(x), x)
+
+
+PROGRAMS = [
+    (lambda x: fnp.sort(fnp.sort(x) + 1.0), (np.ones(N),)),
+    (lambda x: (fnp.sort(x), x), (np.ones(N),)),
+    (step, (np.ones(N),)),
+    (step, (np.ones(8 * N),)),
+    (fg.value_and_grad(lambda x: step(x).sum()), (np.ones(N),)),
+    (lambda x: x / fnp.sqrt((step(x) * x).sum()), (np.ones(N),)),
+    (mlp, (W, W)),
+    (fg.grad(mlp), (W, W)),
+    (lambda w: fnp.sort(step(w) @ w) @ step(w.T), (W,)),
+    (looped, (np.ones(N),)),
+    (branched, (np.ones(N),)),
+    (branched, (-np.ones(N),)),
+    (
+        lambda x: fg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, fnp.sort(c[1] + 1.0)), (0, x)),
+        (np.ones(N),),
+    ),
+]
+
+
+@pytest.mark.parametrize(("fun", "args"), PROGRAMS)
+def test_the_peak_is_known_before(fun: Any, args: Any) -> None:
+    with fg.config(num_threads=1):
+        compiled = fg.jit(fun).lower(*args).compile()
+        known = compiled.memory_analysis()
+        compiled(*args)
+        pool.clear()
+        tracemalloc.start()
+        results = compiled(*args)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert known.argument_size_in_bytes == sum(a.nbytes for a in args)
+    assert known.output_size_in_bytes == sum(np.asarray(y).nbytes for y in fg.tree.leaves(results))
+    found = known.peak_memory_in_bytes - known.argument_size_in_bytes
+    assert found == known.temp_size_in_bytes + known.output_size_in_bytes
+    if fun is branched and args[0][0] < 0:
+        assert peak < found  # the other branch needs more
+    else:
+        assert peak == pytest.approx(found, rel=0.02, abs=1 << 15)
+
+
+def test_a_group_needs_less_memory_than_its_equations(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = (np.ones(1 << 22),)
+    grad = lambda: fg.jit(fg.grad(lambda x: step(x).sum())).lower(*args).compile().memory_analysis()
+    fused = grad()
+    monkeypatch.setattr(type(backend), "fusable", frozenset())
+    assert fused.temp_size_in_bytes < 0.2 * grad().temp_size_in_bytes
+
+
+# Cost -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fun", "args", "flops", "transcendentals"),
+    [
+        (lambda x: x @ x, (np.ones((10, 10)),), 2 * 10**3, 0),
+        (lambda x: x @ x[0], (np.ones((10, 10)),), 2 * 10**2, 0),
+        (lambda x: fnp.sin(x) * x, (np.ones(100),), 200, 100),
+        (lambda x: (fnp.sin(x) * fnp.exp(x) + fnp.cos(x) * x).sum(), (np.ones(10**6),), 7 * 10**6, 3 * 10**6),
+        (lambda x: fg.lax.scan(lambda c, _: (fnp.sin(c), None), x, None, length=7)[0], (np.ones(10),), 70, 70),
+        (lambda x: fg.lax.cond(x[0] > 0, fnp.sin, lambda x: x * 1.5, x), (np.ones(10),), 11, 10),
+        (fnp.transpose, (np.ones((10, 10)),), 0, 0),
+    ],
+)
+def test_operations_are_counted(fun: Any, args: Any, flops: int, transcendentals: int) -> None:
+    lowered = fg.jit(fun).lower(*args)
+    cost = lowered.cost_analysis()
+    assert (cost["flops"], cost["transcendentals"]) == (flops, transcendentals)
+    assert lowered.compile().cost_analysis() == cost
+
+
+def test_bytes_are_counted_once_for_a_group() -> None:
+    x = np.ones(1 << 20)
+    assert fg.jit(step).lower(x).cost_analysis()["bytes accessed"] == 2 * x.nbytes
+    small = np.ones(10)
+    # 2 x; tanh; times x; + 1; x - 1; their product
+    assert fg.jit(step).lower(small).cost_analysis()["bytes accessed"] == (2 + 2 + 3 + 2 + 2 + 3) * small.nbytes
+
+
+def test_every_stage_has_a_text() -> None:
+    lowered = fg.jit(step).lower(np.ones(1 << 20))
+    assert "fusion[" not in lowered.as_text("simplified")
+    assert "fusion[" in lowered.as_text("fused")
+    assert "for i0 in" in lowered.as_text("source")

@@ -6,9 +6,12 @@ reads the result of a reduction whose parts are combined behind the loop, at ful
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from funcgrad.compiler.fusion import MOVES, REDUCTIONS, kept_shape
 from funcgrad.compiler.module import Module, type_name
@@ -17,7 +20,9 @@ from funcgrad.core.printer import Names
 
 from .blocks import Plan
 from .ops import UFUNCS
+from .pool import MIN_BYTES
 from .templates import TEMPLATES
+from .threads import number_of_threads
 
 __all__ = ["write_blocks"]
 
@@ -65,6 +70,8 @@ class _Writer:
             v for e in self.body.eqns for v in e.outputs if v in crossing or (v in outs and self._is_array(v))
         ]
         self.text: dict[Var, str] = {}
+        self.pools: dict[Var, Any] = {}
+        self.workspace: list[tuple[int, Any]] = []
 
     def _is_array(self, v: Var) -> bool:
         """Whether a result is written block by block."""
@@ -111,7 +118,7 @@ class _Writer:
         for v in self.stored:
             self.text[v] = self._printed(v)
             sizes = plan.sizes if plan.is_full(v) else plan.kept_sizes
-            self._line(f"{self.text[v]} = fresh({module.param(tuple(sizes))}, {type_name(v.aval.dtype)})")
+            self._line(f"{self.text[v]} = {self._fresh(sizes, type_name(v.aval.dtype), v)}")
         last = max(self.phase.values(), default=0)
         for phase in range(last + 1):
             self._between(phase)
@@ -123,7 +130,18 @@ class _Writer:
             same = list(a.aval.shape) == sizes
             results.append(self.text[a] if same else f"{self.text[a]}.reshape({_ints(a.aval.shape)})")
         self._line(f"return {', '.join(results)}{',' if len(results) == 1 else ''}")
+        module.workspaces[self.name] = ([self.pools.get(a) for a in body.outs], self.workspace)
         module.blocks.append([(f"def {self.name}({', '.join(arguments)}):", None), *self.lines])
+
+    def _fresh(self, shape: Sequence[int], dtype: str, v: Var | None = None, times: int = 1) -> str:
+        """The text of a new array, which is noted down: for a variable of the group, or as workspace."""
+        size = math.prod(shape) * np.dtype(dtype.strip("_")).itemsize
+        pool = (tuple(shape), dtype) if size >= MIN_BYTES else None
+        if v in self.body.outs:
+            self.pools[v] = pool
+        else:
+            self.workspace += [(size, pool)] * times
+        return f"fresh({self.module.param(tuple(shape))}, {dtype})"
 
     def _printed(self, var: Var) -> str:
         name = self.names[var]
@@ -222,16 +240,16 @@ class _Writer:
         for e in inside:
             if e.primitive.name in REDUCTIONS and self.parts:
                 (v,) = e.outputs
-                shape = self.module.param((blocks, *plan.kept_sizes))
-                self._line(f"{self._printed(v)}_parts = fresh({shape}, {type_name(v.aval.dtype)})", None)
+                parts = self._fresh((blocks, *plan.kept_sizes), type_name(v.aval.dtype))
+                self._line(f"{self._printed(v)}_parts = {parts}", None)
         block = _Block(self, inside)
         body = block.write()
         self.lines.append(("", None))
         self._line("def rows(start, stop):")
         shape_of_block = [plan.step if k == plan.axis else n for k, n in enumerate(plan.sizes)]
         for dtype, buffers in block.buffers.items():
-            shape = self.module.param((len(buffers), *shape_of_block))
-            self._line(f"{', '.join(buffers)}{',' if len(buffers) == 1 else ''} = fresh({shape}, {dtype})", None, 2)
+            text = self._fresh((len(buffers), *shape_of_block), dtype, times=number_of_threads(blocks))
+            self._line(f"{', '.join(buffers)}{',' if len(buffers) == 1 else ''} = {text}", None, 2)
         self._line(f"for i0 in range(start, stop, {plan.step}):", None, 2)
         if plan.sizes[plan.axis] % plan.step:
             self._line(f"i1 = min(i0 + {plan.step}, stop)", None, 3)

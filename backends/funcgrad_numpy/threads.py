@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from funcgrad.core.config import config
 
-__all__ = ["in_blocks"]
+__all__ = ["in_blocks", "number_of_threads"]
 
 #: What a thread gets at least: handing work over costs tens of microseconds.
 _BLOCKS_A_THREAD = 4
@@ -19,13 +19,18 @@ _executors = {}
 os.register_at_fork(after_in_child=_executors.clear) if hasattr(os, "register_at_fork") else None
 
 
+def number_of_threads(blocks):
+    """How many threads take part in a loop over so many blocks."""
+    return max(min(config.num_threads, blocks // _BLOCKS_A_THREAD), 1)
+
+
 def in_blocks(run, size, step):
     """``run(start, stop)`` for parts of ``range(size)`` that begin at multiples of ``step``, one part a thread.
 
     Which elements are in a block does not depend on the number of threads, so neither do results.
     """
     blocks = -(-size // step)
-    threads = min(config.num_threads, blocks // _BLOCKS_A_THREAD)
+    threads = number_of_threads(blocks)
     if threads < 2:
         run(0, size)
         return

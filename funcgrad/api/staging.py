@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import tree
+from ..compiler.cost import program_cost
+from ..compiler.memory import MemoryAnalysis
 from ..core.backend import Backend, _default, backend_of, get_backend
 from ..core.config import config
 from ..core.errors import ForeignArrayError, OperandTypeError, StaticArgumentError
@@ -516,6 +518,11 @@ class Traced:
         return print_jaxpr(self.jaxpr)
 
 
+def _costs(program: Any, entry: _Entry) -> dict[str, float]:
+    flops, transcendentals, moved = program_cost(getattr(program, "jaxpr", entry.jaxpr))
+    return {"flops": float(flops), "transcendentals": float(transcendentals), "bytes accessed": float(moved)}
+
+
 class Lowered:
     """A program for a back end. ``as_text`` shows it; the next stage is :meth:`compile`."""
 
@@ -525,17 +532,31 @@ class Lowered:
         self._program = get_backend(_default.name).compile(entry.jaxpr)
 
     def as_text(self, stage: str = "source") -> str:
-        """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` as the compiler left it, or ``"source"``.
+        """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` and ``"fused"`` after these passes, or ``"source"``.
 
         Raises OperandTypeError for another stage, or one that the back end has not.
         """
         if stage == "jaxpr":
             return print_jaxpr(self._entry.jaxpr, source=True)
-        if stage == "simplified" and hasattr(self._program, "jaxpr"):
+        if stage == "simplified" and hasattr(self._program, "simplified"):
+            return print_jaxpr(self._program.simplified, source=True)
+        if stage == "fused" and hasattr(self._program, "jaxpr"):
             return print_jaxpr(self._program.jaxpr, source=True)
         if stage == "source" and hasattr(self._program, "source"):
             return str(self._program.source)
-        raise OperandTypeError(f"there is no stage {stage!r} here; there are 'jaxpr', 'simplified' and 'source'")
+        raise OperandTypeError(
+            f"there is no stage {stage!r} here; there are 'jaxpr', 'simplified', 'fused' and 'source'"
+        )
+
+    def cost_analysis(self) -> dict[str, float]:
+        """What the program computes, under the names of JAX: ``flops``, ``transcendentals`` (those of them that are
+        functions as exp and sin) and ``bytes accessed``. :mod:`funcgrad.compiler.cost` says how they are counted.
+
+        >>> import numpy as np
+        >>> jit(lambda x: x @ x).lower(np.ones((10, 10))).cost_analysis()
+        {'flops': 2000.0, 'transcendentals': 0.0, 'bytes accessed': 1600.0}
+        """
+        return _costs(self._program, self._entry)
 
     def compile(self) -> Compiled:
         """The callable program."""
@@ -553,6 +574,20 @@ class Compiled:
     def as_text(self) -> str:
         """The source that runs."""
         return str(getattr(self._program, "source", self._entry.jaxpr))
+
+    def cost_analysis(self) -> dict[str, float]:
+        """As of :meth:`Lowered.cost_analysis`."""
+        return _costs(self._program, self._entry)
+
+    def memory_analysis(self) -> MemoryAnalysis | None:
+        """The memory that a call needs, in bytes; None if the back end does not know.
+
+        >>> import numpy as np
+        >>> jit(lambda x: x @ x).lower(np.ones((10, 10))).compile().memory_analysis().peak_memory_in_bytes
+        1600
+        """
+        found: MemoryAnalysis | None = getattr(self._program, "memory", None)
+        return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program. Raises OperandTypeError for arguments of other types."""

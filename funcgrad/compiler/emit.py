@@ -7,7 +7,7 @@ of (``del``) as soon as :mod:`.buffers` allows it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..core.errors import BackendError
@@ -16,6 +16,7 @@ from ..core.printer import Names
 from ..core.source import Source
 from .buffers import LARGE_BYTES, Buffers, Root, nbytes
 from .fusion import fusion
+from .memory import Ledger
 from .module import Module, type_name
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Function:
         self.pending: dict[int, str] = {}
         self.counter = 0
         self.fresh: list[bool] = []
+        self.ledger = Ledger()
         self.buffers = Buffers(jaxpr, module.backend, donated, self._results)
 
     def write(self) -> None:
@@ -65,6 +67,7 @@ class Function:
             self._equation(index, eqn)
         self._return()
         self.module.blocks.append([(head, None), *self.lines])
+        self.module.ledgers[self.name] = self.ledger
 
     # Names --------------------------------------------------------------------------------------------------------
 
@@ -181,10 +184,14 @@ class Function:
                 for v in eqn.outputs:
                     self.text[v] = self.module.unique("ahead_1")
             target = ", ".join(self._name(v) for v in eqn.outputs)
-            expression = self._reuse(index, eqn, operands) or (template and template(eqn, operands, target))
+            expression = self._reuse(index, eqn, operands)
+            if expression is None:
+                expression = template(eqn, operands, target) if template else None
+                if not ahead and eqn.primitive is not fusion and not self.backend.may_alias(eqn):
+                    self._allocate(eqn.outputs)
         target = ", ".join(self._name(v) for v in eqn.outputs) + ("," if self._unpacks(eqn) else "")
         if eqn.primitive is fusion:
-            expression = f"{self.backend.write_group(eqn, self.module)}({', '.join(operands)})"
+            expression = f"{self._group(eqn)}({', '.join(operands)})"
         if expression is None:
             arguments = [*operands, *(f"{k}={self.module.param(v)}" for k, v in eqn.params.items())]
             expression = f"{self.module.callee(primitive)}({', '.join(arguments)})"
@@ -197,6 +204,21 @@ class Function:
                 self._line(statement, eqn.source)
         if not ahead:
             self._delete(index, eqn)
+
+    def _allocate(self, variables: Iterable[Var]) -> None:
+        for v in variables:
+            self.ledger.take(self.buffers.root(v), nbytes(v.aval))
+
+    def _group(self, eqn: Eqn) -> str:
+        """The name of what runs a group."""
+        name = self.backend.write_group(eqn, self.module)
+        results, inner = self.module.workspaces.get(name, ([None] * len(eqn.outputs), []))
+        for v, pool in zip(eqn.outputs, results):
+            self.ledger.take(self.buffers.root(v), nbytes(v.aval), pool)
+        for size, pool in inner:
+            self.ledger.take(name, size, pool)
+        self.ledger.drop(name)
+        return name
 
     def _unpacks(self, eqn: Eqn) -> bool:
         return eqn.primitive.multiple and len(eqn.outputs) == 1
@@ -278,6 +300,7 @@ class Function:
                 continue
             self.buffers.root(eqn.outputs[0]).names += root.names
             root.names = []
+            self.ledger.move(root, self.buffers.root(eqn.outputs[0]))
             params = [f"{k}={self.module.param(v)}" for k, v in eqn.params.items()]
             return f"{name}({', '.join([*operands, *params, f'out={text}'])})"
         return None
@@ -294,6 +317,7 @@ class Function:
                 if root.owned and root.last <= index and root.names:
                     dead += root.names
                     root.names = []
+                    self.ledger.drop(root)
         if dead and index + 1 < len(self.jaxpr.eqns):
             self._line(f"del {', '.join(dead)}")
 
@@ -309,6 +333,14 @@ class Function:
         writer(index, eqn)
         self._delete(index, eqn)
 
+    def _ran(self, bodies: Sequence[str], results: Sequence[Var]) -> None:
+        """Bodies ran, and left results: those of a loop's last step stand beside the next ones."""
+        own = [v for v in results if self.buffers.root(v).owned]
+        beside = sum(nbytes(v.aval) for v in own) if len(bodies) == 1 else 0
+        for name in bodies:
+            self.ledger.run(self.module.ledgers[name], beside)
+        self._allocate(own)
+
     def _start(self, index: int, eqn: Eqn, carry: list[str], inits: Sequence[Atom]) -> None:
         """Give the carries their first values: copies, if the loop will overwrite what it may not."""
         carried = self._carried(eqn)
@@ -319,8 +351,10 @@ class Function:
                 if root.owned and root.last == index and operands.count(root) == 1 and init not in self.buffers.lazy:
                     self.buffers.root(eqn.outputs[i]).names += root.names
                     root.names = []
+                    self.ledger.move(root, self.buffers.root(eqn.outputs[i]))
                 else:
                     text = f"{text}.copy()"
+                    self._allocate([eqn.outputs[i]])
             self._line(f"{name} = {text}", eqn.source)
 
     def _scan(self, index: int, eqn: Eqn) -> None:
@@ -340,6 +374,8 @@ class Function:
         targets = ", ".join(carry + [f"{y}[{i}]" for y in stacked])
         arguments = ", ".join(operands[:n] + carry + [f"{x}[{i}]" for x in xs])
         self._line(f"{targets}{' = ' if targets else ''}{body}({arguments})", eqn.source, 2)
+        self._allocate(eqn.outputs[k:])
+        self._ran([body], [v for i, v in enumerate(eqn.outputs[:k]) if i not in self._carried(eqn)])
 
     def _while(self, index: int, eqn: Eqn) -> None:
         params = eqn.params
@@ -353,6 +389,7 @@ class Function:
         targets = ", ".join(carry)
         arguments = ", ".join(operands[n : n + m] + carry)
         self._line(f"{targets}{' = ' if targets else ''}{body}({arguments})", eqn.source, 2)
+        self._ran([body], [v for i, v in enumerate(eqn.outputs) if i not in self._carried(eqn)])
 
     def _cond(self, index: int, eqn: Eqn) -> None:
         chosen, *operands = self._atoms(eqn.inputs)
@@ -365,6 +402,7 @@ class Function:
                 self._line(f"{test}:", eqn.source)
             call = f"{branch}({', '.join(operands)})"
             self._line(f"{targets}{' = ' if targets else ''}{call}", eqn.source, 2 if len(branches) > 1 else 1)
+        self._ran(branches, eqn.outputs)
 
     # The end ------------------------------------------------------------------------------------------------------
 
@@ -389,6 +427,7 @@ class Function:
                 texts.append(name)
             else:
                 texts.append(f"{name}.copy()" if a.aval.shape else f"{name}[()]")
+                self.ledger.take(None, nbytes(a.aval))
         # A result that a later one shares memory with is not new either.
         counts: dict[Root, int] = {}
         found = [self.buffers.root(a) if isinstance(a, Var) else None for a in self.jaxpr.outs]

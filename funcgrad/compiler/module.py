@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..core.ir import Eqn
 from ..core.source import Source
 from ..core.types import dtype_name
 from .fusion import kernel
+from .memory import Ledger
 
 if TYPE_CHECKING:
     from .backend import SourceBackend
@@ -40,6 +42,9 @@ class Module:
         self.literals: dict[Any, str] = {}
         self.taken: set[str] = set()
         self.kernels: dict[int, str] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        #: For each function of a group the pools of its results, and the sizes and pools of what else it allocates.
+        self.workspaces: dict[str, tuple[Sequence[Any], Sequence[tuple[int, Any]]]] = {}
         self.entry = ""
 
     def assemble(self) -> tuple[str, dict[int, Source]]:

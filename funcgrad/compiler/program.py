@@ -15,8 +15,10 @@ import numpy as np
 
 from ..core.ir import Jaxpr
 from ..core.source import Source
+from .buffers import nbytes
 from .emit import emit
 from .fuse import fuse
+from .memory import MemoryAnalysis
 from .simplify import simplify
 
 if TYPE_CHECKING:
@@ -44,16 +46,18 @@ def _quiet_setting() -> tuple[contextvars.ContextVar[Any], Any]:
 class Program:
     """A compiled jaxpr: a callable of flat arrays that returns a list.
 
-    ``call`` is the same as a plain function, for callers in a hurry. ``source`` is the Python text it runs, ``jaxpr``
-    the simplified jaxpr it was written from, ``consts`` the arrays it closes over.
+    ``call`` is the same as a plain function, for callers in a hurry. ``source`` is the Python text it runs, ``simplified``
+    and ``jaxpr`` the jaxpr after these passes and after fusion, from which it was written, ``consts`` the arrays it closes over, ``memory`` what a call needs.
     """
 
-    __slots__ = ("__weakref__", "call", "consts", "filename", "jaxpr", "source")
+    __slots__ = ("__weakref__", "call", "consts", "filename", "jaxpr", "memory", "simplified", "source")
 
-    def __init__(self, jaxpr: Jaxpr, backend: SourceBackend) -> None:
+    def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr, backend: SourceBackend) -> None:
+        self.simplified = simplified
         module = emit(jaxpr, backend)
         self.jaxpr = jaxpr
         self.consts = jaxpr.consts
+        self.memory = _memory(jaxpr, module.ledgers[module.entry].peak)
         self.source, lines = module.assemble()
         self.filename = f"<funcgrad {module.entry} {next(_serial)}>"
         namespace = {**backend.namespace, **module.objects}
@@ -71,6 +75,13 @@ class Program:
 
     def __repr__(self) -> str:
         return f"Program({self.filename})"
+
+
+def _memory(jaxpr: Jaxpr, peak: int) -> MemoryAnalysis:
+    arguments = sum(map(nbytes, jaxpr.in_avals))
+    results = sum(map(nbytes, jaxpr.out_avals))
+    constants = sum(nbytes(v.aval) for v in jaxpr.constvars)
+    return MemoryAnalysis(arguments, results, max(peak - results, 0), arguments + max(peak, results), constants)
 
 
 def _enclosed(run: Callable[..., list[Any]], filename: str, lines: dict[int, Source]) -> Callable[..., list[Any]]:
@@ -128,7 +139,6 @@ def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend) -> Program:
     if program is None:
         with _no_collection():
             lean = simplify(jaxpr, backend.ops, backend.rules)
-            if backend.fusable:
-                lean = fuse(lean, backend.fusable, backend.worth, backend.least_fused)
-            program = jaxpr.memo[key] = Program(lean, backend)
+            fused = fuse(lean, backend.fusable, backend.worth, backend.least_fused) if backend.fusable else lean
+            program = jaxpr.memo[key] = Program(lean, fused, backend)
     return program
