@@ -621,3 +621,14 @@ except fg.errors.BackendError as error:
 
 def test_importing_funcgrad_imports_no_llvm() -> None:
     assert run_python("import sys, funcgrad; print([m for m in sys.modules if 'llvm' in m])") == "[]"
+
+
+def test_known_values_stay_known_inside_of_a_program():
+    """A closed-over array is not traced: its back end computes with NumPy what is not compiled."""
+    labels = np.array([0, 2, 1])
+    loss = fg.jit(lambda x: fg.nn.losses.softmax_cross_entropy(x, labels))
+    x = np.random.default_rng(0).normal(size=(3, 3))
+    want = loss(x)
+    with fg.use_backend("llvm"):
+        np.testing.assert_allclose(loss(x), want, rtol=1e-14)
+        assert fg.jit(lambda x: x + (1 if fg.numpy.any(labels > 1) else 0))(1.0) == 2.0

@@ -26,6 +26,8 @@ class LLVMBackend(Backend):
     """Native code on the CPU. What it has no code for runs as in the NumPy back end."""
 
     name = "llvm"
+    compiles = True
+    plain = True
     ops: Mapping[str, Callable[..., Any]] = get_backend("numpy").ops
     rules: Mapping[str, Any] = {}
 

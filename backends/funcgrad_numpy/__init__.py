@@ -20,6 +20,7 @@ class NumpyBackend(SourceBackend):
 
     name = "numpy"
     array_types = (np.ndarray,)
+    plain = True
     ops = OPS
     namespace = NAMESPACE
     templates = TEMPLATES

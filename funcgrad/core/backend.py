@@ -49,7 +49,7 @@ class Backend:
     the primitives that may stand in a group of equations which ``fusion`` takes as a whole
     (:mod:`funcgrad.compiler.fusion` says what groups are); with none, the back end sees no group. ``dtypes``: from the
     dtypes of its arrays to NumPy's, where ``np.dtype`` does not take them. ``device``: where new arrays lie, as the
-    array API standard's ``device``.
+    array API standard's ``device``. ``plain``: its arrays are NumPy's, and what is not compiled NumPy computes as well.
     """
 
     name: str = ""
@@ -60,6 +60,7 @@ class Backend:
     fusable: frozenset[str] = frozenset()
     compiles: bool = False
     device: Any = "cpu"
+    plain: bool = False
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """An array of this back end from a NumPy array, a scalar, or an array of its own."""
@@ -117,6 +118,7 @@ _types: dict[type, Backend | None] = {
 
 class _Default(threading.local):
     name: str = "numpy"
+    plain: bool = True
 
 
 _default = _Default()
@@ -188,11 +190,11 @@ def use_backend(name: str) -> Iterator[Backend]:
     'numpy'
     """
     backend = get_backend(name)
-    previous, _default.name = _default.name, name
+    previous, _default.name, _default.plain = (_default.name, _default.plain), name, backend.plain
     try:
         yield backend
     finally:
-        _default.name = previous
+        _default.name, _default.plain = previous
 
 
 def backend_of(args: Sequence[Any]) -> Backend:

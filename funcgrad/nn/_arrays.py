@@ -6,7 +6,10 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import funcgrad.numpy as fnp
+from funcgrad.core.backend import backend_of
 from funcgrad.core.errors import OperandError, OperandTypeError
 from funcgrad.core.trace import Tracer
 from funcgrad.core.types import aval_of, is_array_like
@@ -57,11 +60,13 @@ def indices(name: str, what: str, x: Any, count: int, *, where: Any = None) -> A
     if isinstance(x, Tracer):
         x = fnp.astype(x, fnp.int64)
         return fnp.where(x < 0, count, x)
-    wrong = (x < 0) | (x >= count)
-    if fnp.any(wrong):
-        place = tuple(int(i) for i in fnp.argwhere(wrong)[0])
+    # Known values are looked at on the host, whatever is being traced.
+    known = backend_of([x]).to_numpy(x)
+    wrong = (known < 0) | (known >= count)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
         at = f"[{', '.join(map(str, place))}]" if place else ""
-        raise OperandError(f"nn.{name}: {what} must be from 0 to {count - 1}, but {what}{at} is {int(x[place])}")
+        raise OperandError(f"nn.{name}: {what} must be from 0 to {count - 1}, but {what}{at} is {int(known[place])}")
     return x
 
 

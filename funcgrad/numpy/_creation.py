@@ -50,7 +50,7 @@ _FLOAT64 = np.dtype(np.float64)
 
 def array(object: Any, dtype: Any = None, *, copy: bool | None = True, ndmin: int = 0) -> Any:
     """As :func:`numpy.array`: of numbers, arrays, tracers, and nested lists of them. Traced values need no copy."""
-    if all_plain((object,)) and _default.name == "numpy":
+    if all_plain((object,)) and _default.plain:
         return _inexact(np.array(object, dtype, copy=copy, ndmin=ndmin))
     result = _promote.asarray(operand("array", object), dtype)
     shape = shape_of(result)
@@ -67,7 +67,7 @@ def _inexact(x: Any) -> Any:
 def asarray(a: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
     """As :func:`numpy.asarray`: an array is itself; lists may hold tracers. Traced values need no copy."""
     check_device("asarray", device)
-    if all_plain((a,)) and _default.name == "numpy":
+    if all_plain((a,)) and _default.plain:
         return np.asarray(a, dtype, copy=copy)
     return _promote.asarray(operand("asarray", a), dtype)
 
@@ -104,7 +104,7 @@ def _shape(shape: Any) -> tuple[int, ...]:
 def zeros(shape: Any, dtype: Any = float, *, device: Any = None) -> Any:
     """As :func:`numpy.zeros`."""
     check_device("zeros", device)
-    if _default.name == "numpy" and not staging() and all_plain((shape,)):
+    if _default.plain and not staging() and all_plain((shape,)):
         return own(np.zeros(shape, dtype))
     return own(_full(_shape(shape), 0, dtype))
 
@@ -178,7 +178,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     if stop is None:
         start, stop = 0, start
     step = 1 if step is None else step
-    if not staging() and _default.name == "numpy":
+    if not staging() and _default.plain:
         return np.arange(start, stop, step, dtype)
     if dtype is None:
         dtype = np.arange(start, start + step, step).dtype if not _all_ints(start, stop, step) else INDEX
@@ -208,7 +208,7 @@ def linspace(
 ) -> Any:
     """As :func:`numpy.linspace`; the ends may be traced, and arrays."""
     check_device("linspace", device)
-    if all_plain((start, stop)) and _default.name == "numpy":
+    if all_plain((start, stop)) and _default.plain:
         return np.linspace(start, stop, num, endpoint, retstep, dtype, axis)
     (num,) = _static("linspace", num)
     count = num.__index__()
@@ -245,7 +245,7 @@ def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
     """As :func:`numpy.logspace`; the ends and the base may be traced."""
-    if all_plain((start, stop, base)) and _default.name == "numpy":
+    if all_plain((start, stop, base)) and _default.plain:
         return np.logspace(start, stop, num, endpoint, base, dtype, axis)
     result = power(base, linspace(start, stop, num, endpoint, axis=axis))
     return result if dtype is None else convert_to(result, np.dtype(dtype))
@@ -253,7 +253,7 @@ def logspace(
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """As :func:`numpy.geomspace`; the ends may be traced, and must then be positive (their signs are not known)."""
-    if all_plain((start, stop)) and _default.name == "numpy":
+    if all_plain((start, stop)) and _default.plain:
         return np.geomspace(start, stop, num, endpoint, dtype, axis)
     start, stop = multiply(start, 1.0), multiply(stop, 1.0)
     ratio = divide(stop, start)

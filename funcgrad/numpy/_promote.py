@@ -104,7 +104,7 @@ def all_plain(values: Iterable[Any]) -> bool:
 
 def eager_allowed() -> bool:
     """Whether plain values are NumPy's to compute: it is the current back end and no operation must be seen."""
-    return _default.name == "numpy" and not config.debug_nans
+    return _default.plain and not config.debug_nans
 
 
 def eager(
@@ -129,7 +129,7 @@ def eager(
         def function(*args: Any, **keywords: Any) -> Any:
             if (
                 all_plain(args)
-                and _default.name == "numpy"
+                and _default.plain
                 and (not keywords or (all_plain(keywords.values()) and "out" not in keywords))
                 and len(args) <= positional
                 and not config.debug_nans
@@ -277,7 +277,7 @@ def _stack(items: Sequence[Any], dtype: Any) -> Any:
 
 def constant(x: Any) -> Any:
     """A NumPy array as a value of the current back end; the NumPy array itself where NumPy is that, or in a program."""
-    if _default.name == "numpy" or staging():
+    if _default.plain or staging():
         return x
     return current_backend().asarray(x)
 
@@ -303,7 +303,7 @@ def check_device(name: str, device: Any) -> None:
 def full(shape: Sequence[int], value: Any, dtype: Any) -> Any:
     """An array of one value: built by NumPy where it computes or the array is small, else by the program."""
     shape, dtype = tuple(shape), np.dtype(dtype)
-    plain = not isinstance(value, Tracer) and _default.name == "numpy"
+    plain = not isinstance(value, Tracer) and _default.plain
     if plain and (prod(shape) * dtype.itemsize <= SMALL or not staging()):
         return np.full(shape, value, dtype)
     value = convert_to(value, dtype, strong=True)

@@ -62,7 +62,7 @@ class Ufunc:
         self.__doc__ = f"As :data:`numpy.{name}`, for traced values too.{' ' if note else ''}{note}"
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        if not keywords and len(args) == self.nin and _default.name == "numpy" and not config.debug_nans:
+        if not keywords and len(args) == self.nin and _default.plain and not config.debug_nans:
             for x in args:
                 if type(x) not in PLAIN:
                     break
