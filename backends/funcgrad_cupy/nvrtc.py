@@ -143,8 +143,9 @@ def _write(name: str, cubin: Cubin) -> None:
 # ---- compiling ----
 
 _USED = re.compile(
-    r"Function properties for (?P<name>\S+)\s+(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, "
-    r"(?P<loads>\d+) bytes spill loads\s+ptxas info\s+: Used (?P<registers>\d+) registers(?P<rest>[^\n]*)"
+    r"Function properties for (?P<name>\S+)\s+(?:ptxas\s+\.)?\s*(?P<stack>\d+) bytes stack frame, "
+    r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads\s+"
+    r"ptxas info\s+: Used (?P<registers>\d+) registers(?P<rest>[^\n]*)"
 )
 
 

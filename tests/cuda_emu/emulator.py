@@ -238,11 +238,6 @@ class Module:
         return list(rows)
 
 
-@cache
-def _kernel_texts() -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted(kernels.FOLDER.glob("*.cu*"))}
-
-
 def _first_argument(name: str) -> str:
     return re.split("[<,>]", name)[1] if "<" in name else ""
 
@@ -251,16 +246,14 @@ def _first_argument(name: str) -> str:
 def _family(family: str, first: str, mode: str) -> Module:
     """The kernels of a family whose first template argument is ``first``, built together."""
     names = [name for name in kernels.INSTANCES[family] if _first_argument(name) == first]
-    texts = _kernel_texts()
-    needed = {name: texts[name] for name in texts if name.endswith(".cuh") or name == f"{family}.cu"}
-    return Module(f"{family}.cu", needed, names, mode)
+    return Module(f"{family}.cu", kernels.texts_of(family), names, mode)
 
 
 @cache
 def module_of(text: str, names: tuple[str, ...], mode: str) -> Module:
     """A module of a text of its own, which may include the prelude."""
-    needed = {name: t for name, t in _kernel_texts().items() if name.endswith(".cuh")}
-    return Module("kernel.cu", {**needed, "kernel.cu": text}, list(names), mode)
+    headers = {path.name: path.read_text() for path in kernels.FOLDER.glob("*.cuh")}
+    return Module("kernel.cu", {**headers, "kernel.cu": text}, list(names), mode)
 
 
 # ---- memory ----

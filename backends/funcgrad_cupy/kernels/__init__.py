@@ -1,3 +1,76 @@
+"""The hand-written kernels: a .cu file a family, and the list of the instances that are compiled and tested.
+
+``TEXTS`` holds the files by name, ``INSTANCES`` the kernels of each family with their template arguments, as a module is
+asked for them. How a kernel is launched is in :mod:`.launches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
+
+import numpy as np
+
+__all__ = ["FOLDER", "INSTANCES", "c_type", "texts_of"]
+
 FOLDER = Path(__file__).parent
-INSTANCES = {}
+
+_C_TYPES = {
+    "bool": "bool", "int8": "signed char", "uint8": "unsigned char", "int16": "short", "uint16": "unsigned short",
+    "int32": "int", "uint32": "unsigned", "int64": "long long", "uint64": "unsigned long long",
+    "float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double",
+}  # fmt: skip
+
+
+def c_type(dtype: object) -> str:
+    """The C++ type of a dtype: "float" of float32, "__nv_bfloat16" of ml_dtypes' bfloat16. Raises TypeError for others."""
+    name = np.dtype(dtype).name  # type: ignore[call-overload]
+    if name not in _C_TYPES:
+        raise TypeError(f"the CUDA kernels have no {name}; they have {', '.join(_C_TYPES)}")
+    return _C_TYPES[name]
+
+
+def texts_of(family: str) -> dict[str, str]:
+    """The text of a family's file and of those that it may include, by name."""
+    return {path.name: path.read_text() for path in (FOLDER / f"{family}.cu", *sorted(FOLDER.glob("*.cuh")))}
+
+
+_FLOATS = ("float", "double", "__half", "__nv_bfloat16")
+_HALVES = ("__half", "__nv_bfloat16")
+_INTEGERS = ("int", "long long")
+_BITS = ("unsigned char", "unsigned short", "unsigned", "unsigned long long")
+
+
+def _names(kernels: str, *arguments: Iterable[str]) -> list[str]:
+    return [f"{kernel}<{', '.join(given)}>" for kernel, given in product(kernels.split(), product(*arguments))]
+
+
+_REDUCED = [(t, c, op) for t in _FLOATS for c in {t, "double" if t == "double" else "float"} for op in ("Sum", "Max", "Min", "Product")]
+_REDUCED += [(t, t, op) for t in _INTEGERS for op in ("Sum", "Max", "Min", "Product")]
+_BOTH = ("false", "true")
+
+INSTANCES: dict[str, list[str]] = {
+    # A copy moves bits: its instances are sizes.
+    "elementwise": [
+        *_names("cast", (*_FLOATS, *_INTEGERS, "bool"), (*_FLOATS, *_INTEGERS)),
+        *_names("copy fill strided_copy transpose", _BITS),
+    ],
+    "reduction": [
+        *sorted(f"{kernel}<{', '.join(given)}>" for kernel in ("reduce_rows", "reduce_columns") for given in _REDUCED),
+        *_names("arg_extremum", (*_FLOATS, *_INTEGERS), _BOTH),
+        *_names("cumulative_sum", (*_FLOATS, *_INTEGERS)),
+    ],
+    "softmax": _names("softmax log_softmax softmax_transposed log_softmax_transposed cross_entropy", _FLOATS),
+    "norm": _names("normalise normalise_transposed normalise_parameters", _FLOATS, _BOTH),
+    "random": [
+        *_names("random_bits", _BITS),
+        *_names("random_uniform", ("__half", "float", "double")),
+        *_names("dropout", _FLOATS),
+    ],
+    "optimizer": [*_names("adam", _FLOATS), *_names("sgd", _FLOATS, _BOTH)],
+    "indexing": [*_names("gather_rows segment_sum", _FLOATS), "segment_starts<long long>"],
+    "pooling": [*_names("max_pool mean_pool", _FLOATS), *_names("pool_transposed", _FLOATS, _BOTH)],
+    "matmul": _names("matmul", _FLOATS),
+    "tensor_matmul": _names("tensor_matmul", _HALVES),
+}
