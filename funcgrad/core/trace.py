@@ -130,7 +130,8 @@ class Primitive:
     ``multiple``: results are lists. ``keeps_type``: an operand of full rank has the type of the result.
     ``linear_map``: linear in its only operand, so that the tangent is the same map of the operand's. ``effect``: must run even if nobody uses the result. ``control``: holds jaxprs;
     evaluated by compiling it. ``axis_aware``: ``batch`` is given the Axis (size and name) instead of the size alone,
-    because functions or jaxprs that it holds may speak of the name.
+    because functions or jaxprs that it holds may speak of the name. ``transparent``: of linear operands it is what its
+    ``expand`` says, and has no transpose of its own.
     """
 
     name: str = ""
@@ -141,6 +142,7 @@ class Primitive:
     effect: ClassVar[bool] = False
     control: ClassVar[bool] = False
     axis_aware: ClassVar[bool] = False
+    transparent: ClassVar[bool] = False
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         return _state.trace.process(self, args, params)

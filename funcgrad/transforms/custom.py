@@ -63,6 +63,7 @@ class CustomCall(Primitive):
     name = "custom_call"
     multiple = True
     axis_aware = True
+    transparent = True
 
     def expand(self, *args: Any, **params: Any) -> list[Any]:
         fun = params["fun"]

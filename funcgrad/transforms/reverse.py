@@ -103,7 +103,8 @@ class LinearTrace(Trace):
     """Writes down what depends on its tracers; everything else happens in the parent.
 
     The inputs of an equation are the variables of linear operands, and the values of the others. A call or a loop only
-    some of whose results are linear is split in two.
+    some of whose results are linear is split in two. The call of a custom function is what the function does: its rules
+    speak of its derivatives, not of its transpose.
     """
 
     def __init__(self, parent: Trace) -> None:
@@ -139,6 +140,8 @@ class LinearTrace(Trace):
             reached = primitive.reach(linear, **params)
             if reached is not None and not all(reached):
                 return primitive.split(args, linear, reached, **params)
+        elif primitive.transparent and primitive.expand is not None:
+            return primitive.expand(*args, **params)
         derived: Any = tangent.aval if primitive.keeps_type else None
         if derived is not None:
             rank = len(derived.shape)
