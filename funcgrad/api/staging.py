@@ -519,8 +519,9 @@ class Traced:
 
 
 def _costs(program: Any, entry: _Entry) -> dict[str, float]:
-    flops, transcendentals, moved = program_cost(getattr(program, "jaxpr", entry.jaxpr))
-    return {"flops": float(flops), "transcendentals": float(transcendentals), "bytes accessed": float(moved)}
+    cost = program_cost(getattr(program, "jaxpr", entry.jaxpr))
+    found = {"flops": cost.flops, "transcendentals": cost.transcendentals, "bytes accessed": cost.bytes}
+    return {name: float(count) for name, count in found.items()}
 
 
 class Lowered:
@@ -549,8 +550,8 @@ class Lowered:
         )
 
     def cost_analysis(self) -> dict[str, float]:
-        """What the program computes, under the names of JAX: ``flops``, ``transcendentals`` (those of them that are
-        functions as exp and sin) and ``bytes accessed``. :mod:`funcgrad.compiler.cost` says how they are counted.
+        """What the program computes, under the names of JAX: ``flops``, ``transcendentals`` (functions as exp
+        and sin, which are not among them) and ``bytes accessed``. :mod:`funcgrad.compiler.cost` says how they are counted.
 
         >>> import numpy as np
         >>> jit(lambda x: x @ x).lower(np.ones((10, 10))).cost_analysis()

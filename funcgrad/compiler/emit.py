@@ -22,7 +22,7 @@ from .module import Module, type_name
 if TYPE_CHECKING:
     from .backend import SourceBackend
 
-__all__ = ["emit"]
+__all__ = ["Function", "emit"]
 
 #: Up to this size of the result a literal operand is an array of rank 0, which NumPy takes 0.2 us faster than a number.
 SMALL_SIZE = 4096
@@ -147,7 +147,7 @@ class Function:
         if found is None:
             # Variables never begin with an underscore, so none hides the function.
             name = f"_{module.unique(jaxpr.name)}"
-            function = Function(module, jaxpr, name, inner=True, donated=donated)
+            function = type(self)(module, jaxpr, name, inner=True, donated=donated)
             function.write()
             found = module.functions[id(jaxpr), donated] = (name, function.fresh)
         return found

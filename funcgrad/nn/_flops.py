@@ -1,16 +1,16 @@
 """Counting the floating-point operations of matrix products and convolutions in a jaxpr, by the input that they belong to.
 
-A product of (m, k) and (k, n) counts 2 m n k: as many multiplications as additions. What is elementwise does not count. A
-loop counts as often as it runs, a conditional as its most costly branch, a while loop once.
+What a product counts is said in :mod:`funcgrad.compiler.cost`. What is elementwise does not count. A loop counts as often as
+it runs, a conditional as its most costly branch, a while loop once.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from funcgrad.compiler.cost import PRODUCTS, equation_cost, trip_count
 from funcgrad.core.ir import Eqn, Jaxpr, Var, subjaxprs
 
 __all__ = ["flops"]
@@ -27,24 +27,15 @@ def flops(jaxpr: Jaxpr, owners: Mapping[Var, Hashable]) -> Counter[Hashable]:
         held = [known[x] for x in e.inputs if isinstance(x, Var) and x in known]
         if e.primitive.name in _SAME and held:
             known[e.outputs[0]] = held[0]
-        count = _own(e)
+        count = equation_cost(e).flops if e.primitive.name in PRODUCTS else 0
         if count:
             total[held[0] if held else None] += count
         inner = [_inside(e, body, known) for body in subjaxprs(e.params)]
         if inner:
             most = max(inner, key=lambda c: c.total())
-            times = e.params.get("length", 1) if e.primitive.name == "scan" else 1
-            total.update({owner: times * n for owner, n in most.items()})
+            times = trip_count(e)
+            total.update({owner: n if times is None else times * n for owner, n in most.items()})
     return total
-
-
-def _own(e: Eqn) -> int:
-    if e.primitive.name == "dot_general":
-        (contracted, _), _ = e.params["dimension_numbers"]
-        return 2 * e.outputs[0].aval.size * math.prod(e.inputs[0].aval.shape[axis] for axis in contracted)
-    if e.primitive.name == "conv_general_dilated":
-        return 2 * e.outputs[0].aval.size * math.prod(e.inputs[1].aval.shape[1:])
-    return 0
 
 
 def _inside(e: Eqn, body: Jaxpr, known: Mapping[Any, Hashable]) -> Counter[Hashable]:
