@@ -7,6 +7,9 @@
 and come out as ``numpy.ndarray``. The names and arguments are those of JAX.
 """
 
+import importlib
+from typing import Any
+
 from . import errors, extend, lax, nn, numpy, optim, random, scipy, testing, train, tree
 from .api.custom import checkpoint, checkpoint_policies, closure_convert, custom_jvp, custom_vjp, remat
 from .api.derivatives import (
@@ -35,6 +38,15 @@ from .serialization import load, save
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> Any:
+    # What looks at programs and machines is imported when it is asked for.
+    if name in ("doctor", "inspect"):
+        module = importlib.import_module(".inspect", __name__)
+        return module if name == "inspect" else module.doctor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "ShapeDtypeStruct",
     "at",
@@ -46,6 +58,7 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "debug",
+    "doctor",
     "errors",
     "eval_shape",
     "extend",
@@ -53,6 +66,7 @@ __all__ = [
     "grad",
     "hessian",
     "hvp",
+    "inspect",
     "jacfwd",
     "jacobian",
     "jacrev",

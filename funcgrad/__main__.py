@@ -276,6 +276,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seed", type=whole(0), default=0, metavar="N", help="seed of the initial weights and of the batches")
     add("--show-ir", action="store_true", help="print the IR of the gradient")
     add("--show-source", action="store_true", help="print the Python source that the step compiles to")
+    add("--doctor", action="store_true", help="print what funcgrad finds on this machine, and train nothing")
     add("--plot", type=Path, metavar="FILE.png", help="write a picture of the learning curves (needs matplotlib)")
     return parser
 
@@ -306,6 +307,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the job; the exit status is 0, or 2 after one line on standard error about what cannot be done."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    if args.doctor:
+        print(fg.doctor())
+        return 0
     try:
         with fg.use_backend(args.backend):
             run_job(args)

@@ -10,7 +10,7 @@ import pytest
 import funcgrad
 
 ROOT = Path(funcgrad.__file__).parent
-TOP = ["_conformance", "testing", "extend", "errors", "__main__", "__init__"]
+TOP = ["_conformance", "inspect", "testing", "extend", "errors", "__main__", "__init__"]
 LAYERS = {
     1: ["core"],
     2: ["primitives"],
