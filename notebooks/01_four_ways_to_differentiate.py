@@ -138,7 +138,7 @@ assert np.isclose(dot["v7"], by_hand[1])
 # | --- | --- |
 # | $\bar v_7 = 1$ | 1 |
 # | $\bar v_6 = \bar v_7$ | 1 |
-# | $\bar v_5 = -\bar v_7$ | −1 |
+# | $\bar v_5 = -\bar v_7$ | -1 |
 # | $\bar v_4 = \bar v_6$ | 1 |
 # | $\bar v_3 = \bar v_6$ | 1 |
 # | $\bar v_2 = \bar v_5 \cos v_2 + \bar v_4 v_1$ | $2 - \cos 5$ |
