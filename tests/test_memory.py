@@ -197,7 +197,7 @@ def test_a_group_needs_less_memory_than_its_equations(monkeypatch: pytest.Monkey
         (lambda x: fnp.sin(x) * x, (np.ones(100),), 100, 100),
         (lambda x: (fnp.sin(x) * fnp.exp(x) + fnp.cos(x) * x).sum(), (np.ones(10**6),), 4 * 10**6 - 1, 3 * 10**6),
         (lambda x: fg.lax.scan(lambda c, _: (fnp.sin(c), None), x, None, length=7)[0], (np.ones(10),), 0, 70),
-        (lambda x: fg.lax.cond(x[0] > 0, fnp.sin, lambda x: x * 1.5, x), (np.ones(10),), 11, 0),
+        (lambda x: fg.lax.cond(x[0] > 0, fnp.sin, lambda x: x * 1.5, x), (np.ones(10),), 1, 10),
         (fnp.transpose, (np.ones((10, 10)),), 0, 0),
     ],
 )

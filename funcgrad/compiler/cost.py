@@ -139,7 +139,7 @@ def equation_cost(eqn: Eqn, sizes: dict[Var, int] | None = None) -> Cost:
         costs = [program_cost(body) for body in bodies]
         if name == "while":
             return replace(costs[0] + costs[1], unbounded=True)
-        most = max(costs, key=lambda c: (c.flops + c.transcendentals, c.bytes))
+        most = max(costs, key=lambda c: (c.flops + c.transcendentals, c.transcendentals, c.bytes))
         times = trip_count(eqn)
         return most * (1 if times is None else times)
     flops, transcendentals, unknown = _operations(eqn)

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..api.staging import jit
 from ..compiler.backend import SourceBackend
-from ..compiler.cost import Cost, cost, operand_bytes
+from ..compiler.cost import Cost, equation_cost, operand_bytes
 from ..compiler.emit import Function
 from ..compiler.fusion import fusion
 from ..compiler.module import Module
@@ -177,7 +177,7 @@ class Stepwise:
         for i, draft in enumerate(function.drafts, first):
             eqn = draft.eqns[-1]
             bodies = self._bodies(eqn)
-            own = Cost() if bodies else functools.reduce(Cost.__add__, [cost(e, sizes) for e in draft.eqns])
+            own = Cost() if bodies else functools.reduce(Cost.__add__, [equation_cost(e, sizes) for e in draft.eqns])
             number = f"{prefix}{i}"
             if draft.code not in self._places:
                 self._places[draft.code] = len(self.steps)
