@@ -12,6 +12,7 @@ import pytest
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
+import funcgrad_array_api
 from funcgrad import inspect, lax, primitives
 from funcgrad.__main__ import main
 from funcgrad.compiler.cost import _MOVES, _RULES, Cost, program_cost
@@ -210,6 +211,15 @@ def test_groups_of_the_llvm_back_end_name_their_members() -> None:
         assert (row.step.kind, row.step.members) == ("fusion", ("tanh", "mul", "add"))
         assert (row.cost.flops, row.cost.transcendentals, row.cost.bytes) == (200, 100, 1600)
         assert inspect.explain(loop, ones(5, 4, 4)).cost.flops >= 5 * (2 * 4**3 + 15)
+
+
+def test_arrays_of_other_libraries() -> None:
+    xp = pytest.importorskip("array_api_strict")
+    funcgrad_array_api.register(xp, "array_api_strict")
+    found = inspect.explain(lambda x: (x, loop(x)), xp.ones((5, 4, 4)))
+    assert found.backend == "array_api_strict"
+    assert [r.step.kind for r in found.rows].count("scan") == 1
+    assert found.cost.flops >= 5 * (2 * 4**3 + 15)
 
 
 def test_roofline_takes_the_lower_ceiling() -> None:
