@@ -322,6 +322,12 @@ def _with_aux(flat: FlatFunction, has_aux: bool, what: str) -> tuple[Callable[..
     return split, lambda: found
 
 
+def _residuals(tape: reverse.Tape) -> list[Any]:
+    """The arrays that a tape holds, and those that they are views of: what the user gets must not be among them."""
+    held = [x for eqn in tape.eqns for x in eqn.inputs if type(x) is np.ndarray]
+    return [*held, *(x.base for x in held if x.base is not None)]
+
+
 class _Pullback:
     """The map from cotangents of the results to those of the arguments; it can be called many times."""
 
@@ -364,9 +370,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[
     live = [is_inexact(aval_of(x).dtype) for x in leaves]
     flat, aux = _with_aux(FlatFunction(fun, in_tree), has_aux, "vjp")
     with quiet():
-        outs, tape = reverse.linearize(flat, leaves, live)
+        outs, tape = reverse.linearize(flat, forward.snapshot(leaves), live)
     n, unflatten, unflatten_aux = aux()
-    values = _values(outs, leaves)
+    values = _values(outs, [*leaves, *_residuals(tape)])
     value = unflatten(values[:n])
     about = tree.structure(value), [aval_of(y) for y in outs[:n]]
     pullback = _Pullback(tape._replace(outs=tape.outs[:n]), leaves, live, in_tree, about)
@@ -389,7 +395,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     live = [is_inexact(a.dtype) for a in avals]
     flat, aux = _with_aux(FlatFunction(fun, in_tree), has_aux, "linearize")
     with quiet():
-        outs, tape = reverse.linearize(flat, leaves, live)
+        outs, tape = reverse.linearize(flat, forward.snapshot(leaves), live)
     n, unflatten, unflatten_aux = aux()
     tape = tape._replace(outs=tape.outs[:n])
 
@@ -400,7 +406,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
             answers = [_tangent(t, y) for t, y in zip(touts, outs[:n], strict=True)]
         return unflatten(_values(answers, ts))
 
-    values = _values(outs, leaves)
+    values = _values(outs, [*leaves, *_residuals(tape)])
     value = unflatten(values[:n])
     return (value, f_jvp, unflatten_aux(values[n:])) if has_aux else (value, f_jvp)
 

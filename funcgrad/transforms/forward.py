@@ -22,6 +22,7 @@ from ..core.trace import (
     FOREIGN,
     PASS_VALUES,
     Primitive,
+    StageTrace,
     Trace,
     Tracer,
     _state,
@@ -36,7 +37,7 @@ from ..core.trace import (
 from ..core.types import Aval, aval_of, dtype_of, is_inexact, shape_of
 from ..primitives import broadcast_in_dim
 
-__all__ = ["JVPTrace", "JVPTracer", "instantiate", "jvp", "jvp_jaxpr", "zeros"]
+__all__ = ["JVPTrace", "JVPTracer", "instantiate", "jvp", "jvp_jaxpr", "snapshot", "zeros"]
 
 Flat = Callable[..., Sequence[Any]]
 _PYTHON = (int, float, complex)
@@ -157,11 +158,13 @@ class JVPTrace(Trace):
         self.outside = EVAL.process if self.base is EVAL else functools.partial(run_under, self.base)
         #: Whether values without a tangent are plain arrays.
         self.plain: bool = self.base is EVAL or (isinstance(self.base, JVPTrace) and self.base.plain)
+        #: Whether plain operands are kept until a backward pass, while the function goes on and may write to them.
+        self.keeps = self.linearizes and not _staged(self.base)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals = []
         tangents = []
-        live = mine = False
+        live = mine = written = False
         for x in args:
             if type(x) is JVPTracer and x._trace is self:
                 # Rules take typed operands: a Python scalar that is differentiated goes as a NumPy one.
@@ -174,6 +177,8 @@ class JVPTrace(Trace):
                 else:
                     live = True
             else:
+                if type(x) is np.ndarray:
+                    written = True
                 primals.append(x)
                 tangents.append(None)
         if not live:
@@ -185,6 +190,8 @@ class JVPTrace(Trace):
             # The tangent is the same map of the tangent, and of the same type: that needs no rule.
             y = self.outside(primitive, primals, params)
             return JVPTracer(self, y, self.parent.record(primitive, [tangents[0]._var], aval_of(y), params))
+        if written and self.keeps:
+            primals = [_kept(p) if p is x else p for p, x in zip(primals, args, strict=True)]
         _state.trace = self.parent
         try:
             rule = primitive.linearize if self.linearizes else primitive.jvp
@@ -231,6 +238,23 @@ class JVPTrace(Trace):
         tracer = JVPTracer(self, frozen(primal), tangent)
         tracer._memory = FOREIGN
         return tracer
+
+
+def _staged(trace: Trace | None) -> bool:
+    """Whether what happens in a trace is written into a program, which reads the arrays it closes over when it runs."""
+    while trace is not None and not isinstance(trace, StageTrace):
+        trace = trace.parent
+    return trace is not None
+
+
+def _kept(x: Any) -> Any:
+    """A plain value as it is now. An array that is read-only and no view of another will not change."""
+    return x.copy() if type(x) is np.ndarray and (x.flags.writeable or x.base is not None) else x
+
+
+def snapshot(values: Sequence[Any]) -> list[Any]:
+    """The values as they are now, for what is used after the caller may have written to them."""
+    return list(values) if _staged(current_trace()) else [_kept(x) for x in values]
 
 
 def jvp(fun: Flat, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
