@@ -74,6 +74,10 @@ class Library:
         """The compiled function."""
         raise NotImplementedError(f"{self.name} has no jit")
 
+    def forward_and_backward(self, function: Function) -> Function:
+        """`(x, ct) -> (y, ct dy/dx)`."""
+        raise NotImplementedError(f"{self.name} has no derivatives")
+
 
 class Funcgrad(Library):
     """This project."""
@@ -93,6 +97,13 @@ class Funcgrad(Library):
         compiled: Function = self.module.jit(function)
         return compiled
 
+    def forward_and_backward(self, function: Function) -> Function:
+        def both(x: Any, ct: Any) -> Any:
+            y, backward = self.module.vjp(function, x)
+            return y, backward(ct)[0]
+
+        return both
+
 
 class Jax(Funcgrad):
     """JAX on its CPU back end; 64-bit types are on, and the cases say which dtype they use."""
@@ -102,6 +113,7 @@ class Jax(Funcgrad):
 
     def __init__(self) -> None:
         super().__init__()
+        importlib.import_module("jax.scipy.linalg")
         self.module.config.update("jax_enable_x64", True)
 
     def array(self, value: np.ndarray) -> Any:
@@ -142,6 +154,14 @@ class Torch(Library):
     def grad(self, function: Function) -> Function:
         evaluate = self.value_and_grad(function)
         return lambda *arguments: evaluate(*arguments)[1]
+
+    def forward_and_backward(self, function: Function) -> Function:
+        def both(x: Any, ct: Any) -> Any:
+            leaf = x.detach().requires_grad_()
+            y = function(leaf)
+            return y.detach(), self.module.autograd.grad(y, leaf, ct)[0]
+
+        return both
 
 
 class Autograd(Library):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import statistics
 from typing import Any
 
 import numpy as np
 from cases import SMALLER, Case, Target
 from libraries import OURS, Library
 from timing import Timing
+
+Results = list[tuple[Case, dict[str, Timing]]]
 
 MET, MISSED, FAILED, UNKNOWN = "met", "MISSED", "FAILED", "-"
 
@@ -57,6 +61,8 @@ def target_text(target: Target) -> str:
         return "completes"
     if target.of is None:
         return f"<= {duration(target.limit)}"
+    if target.excess:
+        return f"<= {target.of} + {duration(target.limit)}"
     return f"<= {target.limit:g} x {target.of}"
 
 
@@ -64,6 +70,12 @@ def ratio(timings: dict[str, Timing], of: str) -> float | None:
     """Our time over that of `of`, where both are there."""
     ours, theirs = (timings[name].seconds if name in timings else None for name in (OURS, of))
     return None if ours is None or theirs is None else ours / theirs
+
+
+def excess(timings: dict[str, Timing], of: str) -> float | None:
+    """Our time less that of `of`, where both are there."""
+    ours, theirs = (timings[name].seconds if name in timings else None for name in (OURS, of))
+    return None if ours is None or theirs is None else ours - theirs
 
 
 def verdict(case: Case, timings: dict[str, Timing]) -> str:
@@ -75,7 +87,8 @@ def verdict(case: Case, timings: dict[str, Timing]) -> str:
         return FAILED
     if case.target.limit is None:
         return MET
-    measured = ours.seconds if case.target.of is None else ratio(timings, case.target.of)
+    against = excess if case.target.excess else ratio
+    measured = ours.seconds if case.target.of is None else against(timings, case.target.of)
     return UNKNOWN if measured is None else MET if measured <= case.target.limit else MISSED
 
 
@@ -118,7 +131,7 @@ def record(case: Case, timings: dict[str, Timing]) -> dict[str, Any]:
         },
         "samples": {name: len(timing.samples) for name, timing in timings.items()},
         "ratios": {name: ratio(timings, name) for name in timings if name != OURS},
-        "target": {"limit": case.target.limit, "of": case.target.of},
+        "target": {"limit": case.target.limit, "of": case.target.of, "excess": case.target.excess},
         "verdict": verdict(case, timings),
         "errors": {name: timing.error for name, timing in timings.items() if timing.error},
         "disagreement": disagreement(case, timings),
@@ -136,7 +149,49 @@ def cell(timings: dict[str, Timing], name: str) -> str:
     return duration(timing.seconds) + ("" if name == OURS or over is None else f" ({over:.2g})")
 
 
-def table(results: list[tuple[Case, dict[str, Timing]]], columns: tuple[str, ...]) -> str:
+def geometric_means(results: Results, columns: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """By kind, the geometric mean of our time over that of each peer, over the cases that both completed."""
+    means: dict[str, dict[str, float]] = {}
+    for kind in dict.fromkeys(case.kind for case, _ in results):
+        for name in columns:
+            ratios = [ratio(timings, name) for case, timings in results if case.kind == kind and name != OURS]
+            logs = [math.log(over) for over in ratios if over]
+            if logs:
+                means.setdefault(kind, {})[name] = math.exp(statistics.fmean(logs))
+    return means
+
+
+def summary(results: Results, columns: tuple[str, ...]) -> list[str]:
+    """The geometric means, the median and worst excess over a peer, and the count of the verdicts, a line each."""
+    lines = [
+        f"geometric mean of the ratios ({kind}): " + ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
+        for kind, means in geometric_means(results, columns).items()
+    ]
+    more: dict[str, list[tuple[float, str]]] = {}
+    for case, timings in results:
+        over = excess(timings, case.target.of) if case.target.excess and case.target.of else None
+        if over is not None:
+            more.setdefault(str(case.target.of), []).append((over, case.name))
+    for name, values in more.items():
+        worst, where = max(values)
+        median = statistics.median(value for value, _ in values)
+        lines.append(f"more than {name}: median {1e6 * median:.2f} us, worst {1e6 * worst:.2f} us ({where})")
+    verdicts = [verdict(case, timings) for case, timings in results]
+    counts = {text: verdicts.count(text) for text in (MET, MISSED, FAILED, UNKNOWN)}
+    lines.append("targets: " + ", ".join(f"{count} {text}" for text, count in counts.items() if count))
+    return lines
+
+
+def check(case: Case, timings: dict[str, Timing]) -> str:
+    """What a smoke run says of a case: which libraries computed the same, or what went wrong; no times."""
+    if errors := [f"{name}: {timing.error}" for name, timing in timings.items() if timing.error]:
+        return f"{FAILED}: " + "; ".join(errors)
+    if difference := disagreement(case, timings):
+        return f"{FAILED}: {difference}"
+    return "agree: " + ", ".join(name for name in timings if name != SMALLER)
+
+
+def table(results: Results, columns: tuple[str, ...]) -> str:
     """The table: a row a case, a column a library, then the target and the verdict."""
     rows = [("case", *columns, "target", "verdict")]
     notes = []
@@ -152,6 +207,7 @@ def table(results: list[tuple[Case, dict[str, Timing]]], columns: tuple[str, ...
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "-" * len(max(lines, key=len)))
-    lines += ["", "In brackets: the time of funcgrad over that of the peer (below 1, funcgrad is faster)."]
+    lines += ["", *summary(results, columns)]
+    lines += ["In brackets: the time of funcgrad over that of the peer (below 1, funcgrad is faster)."]
     lines += [f"{case.name}: {case.what}" for case, _ in results]
     return "\n".join(lines + ([""] + notes if notes else []))

@@ -1,13 +1,14 @@
-"""Measure funcgrad side by side with its peers: `python benchmarks/run.py`.
+"""Measure funcgrad side by side with its peers: `python benchmarks/run.py --suite programs`.
 
-Every case of `cases.py` runs in this one process (imports in processes of their own), the libraries taking turns; the
-table shows the median of each, the ratios, and whether the target is reached. What is compared, and how, stands in
-`README.md` beside this file.
+Every case of a suite runs in this one process (imports in processes of their own), the libraries taking turns; the table
+shows the median of each, the ratios, and whether the target is reached. What is compared, and how, stands in `README.md`
+beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -16,15 +17,19 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-# The matrices here are tiny: threads would only add noise. Set before NumPy is loaded; a value the user has set stands.
+# The matrices of most suites are tiny: threads would only add noise. Where they are not, all processors take part, in
+# every library. Set before NumPy is loaded; a value that the user has set stands.
+THREADED = ("compiler", "learning")
+threads = str(os.cpu_count()) if any(suite in argument for argument in sys.argv for suite in THREADED) else "1"
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+    os.environ.setdefault(variable, threads)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import report  # noqa: E402
-from cases import CASES, SMALLER, Case  # noqa: E402
+import suites  # noqa: E402
+from cases import SMALLER, Case  # noqa: E402
 from libraries import OURS, PEERS, Library, load  # noqa: E402
-from timing import FULL, QUICK, Effort, Timing, interleave  # noqa: E402
+from timing import FULL, QUICK, SMOKE, Effort, Timing, interleave  # noqa: E402
 
 
 def names(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
@@ -40,22 +45,31 @@ def names(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, tuple[Case, ...]]:
+    """The command line, and the cases it asks for."""
     parser = argparse.ArgumentParser(
         prog="python benchmarks/run.py",
         description="Measure funcgrad side by side with JAX, PyTorch, autograd and NumPy.",
     )
-    rows = tuple(case.name for case in CASES)
+    parser.add_argument("--suite", choices=suites.NAMES, default="foundation", help="which cases")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
-    parser.add_argument("--only", type=names(rows), default=rows, metavar="NAME[,NAME]", help=f"of: {', '.join(rows)}")
+    parser.add_argument("--only", metavar="NAME[,NAME]", help="of the suite's cases these only")
     parser.add_argument(
         "--against", type=names(PEERS), default=PEERS, metavar="NAME[,NAME]", help=f"of: {', '.join(PEERS)}"
     )
     parser.add_argument("--backend", metavar="NAME", help="the back end that funcgrad uses")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a measurement")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: are the results the same?")
     parser.add_argument("--slow", action="store_true", help="also what takes JAX minutes to compile")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    rows = importlib.import_module(f"suites.{options.suite}").cases(tiny=options.smoke)
+    if options.only is None:
+        return options, rows
+    try:
+        chosen = names(tuple(case.name for case in rows))(options.only)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --only: {error}")
+    return options, tuple(case for case in rows if case.name in chosen)
 
 
 def measure(case: Case, libraries: dict[str, Library], effort: Effort, slow: bool) -> dict[str, Timing]:
@@ -72,7 +86,7 @@ def measure(case: Case, libraries: dict[str, Library], effort: Effort, slow: boo
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv`; the exit status."""
-    options = arguments(argv)
+    options, cases = arguments(argv)
     columns = (OURS, *(name for name in PEERS if name in options.against))
     libraries, missing = load(columns)
     with ExitStack() as scope:
@@ -82,20 +96,27 @@ def main(argv: list[str] | None = None) -> int:
             except Exception as error:  # whatever the back end's import raises, the reader gets one line
                 print(f"--backend {options.backend}: {error}", file=sys.stderr)
                 return 2
-        environment = report.environment(libraries, missing) | {"backend": options.backend}
+        environment = report.environment(libraries, missing) | {"suite": options.suite, "backend": options.backend}
         print(report.header(environment))
-        effort = QUICK if options.quick else FULL
+        effort = SMOKE if options.smoke else QUICK if options.quick else FULL
         results = []
-        for case in CASES:
-            if case.name in options.only:
-                if sys.stderr.isatty():
-                    print(f"\x1b[K{case.name} ...", end="\r", file=sys.stderr, flush=True)
-                results.append((case, measure(case, libraries, effort, options.slow)))
-    print(report.table(results, columns))
+        for case in cases:
+            if sys.stderr.isatty():
+                print(f"\x1b[K{case.name} ...", end="\r", file=sys.stderr, flush=True)
+            results.append((case, measure(case, libraries, effort, options.slow or options.smoke)))
+    checks = [report.check(*result) for result in results] if options.smoke else []
+    if options.smoke:
+        print("\n".join(f"{case.name}: {check}" for (case, _), check in zip(results, checks, strict=True)))
+    else:
+        print(report.table(results, columns))
     if options.json is not None:
-        document = {"environment": environment, "cases": [report.record(*result) for result in results]}
+        document = {
+            "environment": environment,
+            "cases": [report.record(*result) for result in results],
+            "geometric_means": report.geometric_means(results, columns),
+        }
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return int(any(check.startswith(report.FAILED) for check in checks))
 
 
 if __name__ == "__main__":

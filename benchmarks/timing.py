@@ -41,6 +41,7 @@ class Effort:
 
 FULL = Effort(rounds=21, batch=0.01, budget=6.0)
 QUICK = Effort(rounds=5, batch=0.003, budget=0.5)
+SMOKE = Effort(rounds=1, batch=0.0, budget=0.0)
 
 
 @dataclass
@@ -148,7 +149,7 @@ def interleave(kind: str, makers: Mapping[str, Callable[[], Thunk]], effort: Eff
             timings[name].error = f"{type(error).__name__}: {error}"
     spent = dict.fromkeys(samplers, 0.0)
     for turn in range(effort.rounds):
-        order = [name for name in samplers if spent[name] < effort.budget]
+        order = [name for name in samplers if spent[name] < effort.budget or not turn]
         shift = turn % max(1, len(order))
         for name in order[shift:] + order[:shift]:
             start = perf_counter()
