@@ -518,6 +518,18 @@ def test_an_index_out_of_range_raises_at_the_users_line() -> None:
         native(lambda x, i: lax.dynamic_slice(x, (i,), (2,)))(x, np.int64(3))
 
 
+def test_what_a_program_says_of_itself() -> None:
+    x = np.ones((30, 20))
+    with fg.use_backend("llvm"):
+        lowered = fg.jit(lambda x: fnp.sum(fnp.tanh(x @ x.T), 0)).lower(x)
+    assert "dot_general" in lowered.as_text("simplified") and "fusion" in lowered.as_text("fused")
+    assert "define i64 @entry" in lowered.as_text()
+    memory = lowered.compile().memory_analysis()
+    assert (memory.argument_size_in_bytes, memory.output_size_in_bytes) == (x.nbytes, 240)
+    # The product, and what little the arena has besides.
+    assert 7200 <= memory.temp_size_in_bytes <= 7200 + 512
+
+
 # Threads, processors, the disk ----------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from funcgrad.compiler.buffers import nbytes
 from funcgrad.compiler.fission import split_products
 from funcgrad.compiler.fuse import fuse
+from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.program import compile_jaxpr
 from funcgrad.compiler.simplify import simplify
 from funcgrad.core.backend import get_backend
@@ -54,7 +56,7 @@ class Segment:
         lowerer.body(Jaxpr(inputs, eqns, outputs), ins, outs)
         self.text = "\n\n".join([lowerer.module(), _entry(len(ins), len(outs))])
         self.faults = lowerer.faults
-        self.arena_size = lowerer.arena.size
+        self.temporary_bytes = lowerer.arena.size
         self._library = machine.Library(self.text, lowerer.symbols)
         kind = _LONG if lowerer.work > _LONG_WORK else _BRIEF
         self._run: Callable[..., int] = kind(self._library.address("entry"))
@@ -74,7 +76,7 @@ class Segment:
         try:
             address, memory = self._arenas.pop()
         except IndexError:
-            memory = np.empty(self.arena_size + 64, np.uint8)
+            memory = np.empty(self.temporary_bytes + 64, np.uint8)
             address = -(-memory.ctypes.data // 64) * 64
         try:
             code = self._run(args, outs, address)
@@ -140,7 +142,9 @@ class _Interlude:
     def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Var]) -> None:
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.text = ""
-        self._run = compile_jaxpr(Jaxpr(inputs, eqns, outputs), get_backend("numpy")).call
+        program = compile_jaxpr(Jaxpr(inputs, eqns, outputs), get_backend("numpy"))
+        self.temporary_bytes = program.memory.temp_size_in_bytes
+        self._run = program.call
 
     def __call__(self, args: tuple[Any, ...]) -> list[Any]:
         return self._run(*args)
@@ -149,20 +153,30 @@ class _Interlude:
 class Program:
     """A compiled jaxpr: a callable of flat arrays that returns a list of new ones.
 
-    ``jaxpr``: what was compiled, after all passes. ``source``: the LLVM text of its native segments. ``segments``: how
-    many there are; with one, nothing returns to Python on the way.
+    ``simplified`` and ``jaxpr``: what was compiled, after these passes and after all. ``source``: the LLVM text of its
+    native segments. ``segments``: how many there are; with one, nothing returns to Python on the way. ``memory``: what a
+    call needs; the arenas of the segments, which are kept for the next call, are its temporary memory.
     """
 
-    def __init__(self, jaxpr: Jaxpr) -> None:
-        self.jaxpr = jaxpr
+    def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr) -> None:
+        self.simplified, self.jaxpr = simplified, jaxpr
         self.consts = tuple(jaxpr.consts)
         self.steps = _steps(jaxpr)
         self.source = "\n\n".join(s.text for s in self.steps if s.text)
         self.segments = sum(isinstance(s, Segment) for s in self.steps)
+        self.memory = self._memory()
         self.call = self._caller()
 
     def __call__(self, *args: Any) -> list[Any]:
         return self.call(*args)
+
+    def _memory(self) -> MemoryAnalysis:
+        jaxpr = self.jaxpr
+        arguments, results = (sum(map(nbytes, avals)) for avals in (jaxpr.in_avals, jaxpr.out_avals))
+        constants = sum(nbytes(v.aval) for v in jaxpr.constvars)
+        between = {v for step in self.steps for v in step.outputs if isinstance(v, Var)} - set(jaxpr.outs)
+        temporary = sum(step.temporary_bytes for step in self.steps) + sum(nbytes(v.aval) for v in between)
+        return MemoryAnalysis(arguments, results, temporary, arguments + results + temporary, constants)
 
     def _caller(self) -> Callable[..., list[Any]]:
         jaxpr, consts, steps = self.jaxpr, self.consts, self.steps
@@ -250,6 +264,6 @@ def compile_program(jaxpr: Jaxpr, backend: Any) -> Program:
     key = ("compiled", backend.name)
     found = jaxpr.memo.get(key)
     if found is None:
-        fused = fuse(split_products(simplify(jaxpr, backend.ops, backend.rules)), FUSABLE, is_native)
-        found = jaxpr.memo[key] = Program(fused)
+        lean = simplify(jaxpr, backend.ops, backend.rules)
+        found = jaxpr.memo[key] = Program(lean, fuse(split_products(lean), FUSABLE, is_native))
     return found
