@@ -58,7 +58,9 @@ class Cubin(NamedTuple):
 def _wheel_folders(part: str) -> list[Path]:
     spec = importlib.util.find_spec("nvidia")
     roots = [Path(p) for p in spec.submodule_search_locations or []] if spec else []
-    return [folder for root in roots for folder in (root / "cu13" / part, root / "cuda_nvrtc" / part) if folder.is_dir()]
+    return [
+        folder for root in roots for folder in (root / "cu13" / part, root / "cuda_nvrtc" / part) if folder.is_dir()
+    ]
 
 
 def include_folders() -> list[str]:

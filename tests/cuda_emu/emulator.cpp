@@ -314,7 +314,9 @@ void warp_meet(unsigned mask, const void *in, void *out, Combine combine, bool o
             for (int i = 0; i < 32; ++i) joined[i] = std::max(joined[i], t.clock[i]);
         }
     }
+    active = false;  // what the emulator itself reads and writes is not the kernel's
     if (combine) combine(mask, ins, outs);
+    active = true;
     if (orders_memory)
         for (int lane = 0; lane < lanes; ++lane)
             if (mask >> lane & 1) memcpy(warp[lane].clock, joined, sizeof joined), ++warp[lane].time;

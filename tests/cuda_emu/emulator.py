@@ -33,13 +33,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from funcgrad_cupy import kernels
 
 HERE = Path(__file__).parent
 MODES = ("fast", "check", "profile")
 ORDERS = ("up", "down", "shuffled")
 
-_COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-strict-aliasing", "-w", "-ffp-contract=off"]
+_COMMON = [
+    "-std=c++17",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-gnu-unique",
+    "-fno-strict-aliasing",
+    "-w",
+    "-ffp-contract=off",
+]
 #: In the modes that see every access, vector accesses must stay whole.
 _FLAGS = {
     "fast": ["-O1"],
@@ -61,7 +70,10 @@ def include_folder() -> Path | None:
     """Where NVIDIA's headers are: the wheels nvidia-cuda-runtime and nvidia-cuda-crt, or an installed toolkit."""
     spec = importlib.util.find_spec("nvidia")
     wheels = [Path(p) / "cu13" / "include" for p in spec.submodule_search_locations or []] if spec else []
-    toolkits = [Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "include", *Path("/usr/local").glob("cuda-*/include")]
+    toolkits = [
+        Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "include",
+        *Path("/usr/local").glob("cuda-*/include"),
+    ]
     for folder in (*wheels, *toolkits):
         if (folder / "cuda_bf16.h").exists() and (folder / "crt" / "host_defines.h").exists():
             return folder
@@ -218,7 +230,9 @@ class Module:
         message = ctypes.create_string_buffer(2048)
         table = (_Region * len(regions))(*regions)
         run = self._library.emu_launch
-        if run(function, args, ctypes.byref(launch), table, ctypes.c_size_t(len(regions)), message, ctypes.c_size_t(2048)):
+        if run(
+            function, args, ctypes.byref(launch), table, ctypes.c_size_t(len(regions)), message, ctypes.c_size_t(2048)
+        ):
             text = message.value.decode()
             raise KernelError(re.sub(r"\{([0-9a-f]+)\}", lambda m: self.line(int(m[1], 16)), text))
 

@@ -21,7 +21,10 @@ BUGS = {
     "half_warp_synchronised": ("race: .*, against|uninitialised: read .* of shared memory", True),
     "ordered_by_shuffle": ("race: .*, against|uninitialised: read .* of shared memory", False),
     "barrier_in_branch": ("divergent barrier: ", True),
-    "two_barriers": ("divergent barrier: __syncthreads at kernel.cu:.*, while other threads wait in __syncthreads", True),
+    "two_barriers": (
+        "divergent barrier: __syncthreads at kernel.cu:.*, while other threads wait in __syncthreads",
+        True,
+    ),
     "return_before_barrier": ("divergent barrier: ", True),
     "mask_without_caller": ("the mask 0x0000fffe does not name the thread that calls", True),
     "mask_names_ended_lane": ("mask 0xffffffff .*ended", True),
@@ -44,7 +47,9 @@ BUGS = {
     "too_much_shared": ("49156 bytes of static shared memory, but a block has 49152", True),
     "order_of_threads": (None, True),
 }
-NAMES = tuple(f"{bug}<{fixed}>" for bug in [*BUGS, "unpadded_transpose", "column_by_column"] for fixed in ("false", "true"))
+NAMES = tuple(
+    f"{bug}<{fixed}>" for bug in [*BUGS, "unpadded_transpose", "column_by_column"] for fixed in ("false", "true")
+)
 X = np.linspace(1, 2, 64, dtype=np.float32)
 
 
@@ -144,7 +149,9 @@ def test_launches_are_checked(grid, block, shared, said):
     device = EmulatedDevice()
     module = module_of(TEXT, NAMES, "fast")
     with pytest.raises(KernelError, match=said):
-        device.launch_module(module, "missing_syncwarp<true>", grid, block, [device.empty(64, "f4"), device.put(X)], shared)
+        device.launch_module(
+            module, "missing_syncwarp<true>", grid, block, [device.empty(64, "f4"), device.put(X)], shared
+        )
 
 
 def test_shared_declarations_that_the_emulation_cannot_read_are_errors():

@@ -46,7 +46,12 @@ def _names(kernels: str, *arguments: Iterable[str]) -> list[str]:
     return [f"{kernel}<{', '.join(given)}>" for kernel, given in product(kernels.split(), product(*arguments))]
 
 
-_REDUCED = [(t, c, op) for t in _FLOATS for c in {t, "double" if t == "double" else "float"} for op in ("Sum", "Max", "Min", "Product")]
+_REDUCED = [
+    (t, c, op)
+    for t in _FLOATS
+    for c in {t, "double" if t == "double" else "float"}
+    for op in ("Sum", "Max", "Min", "Product")
+]
 _REDUCED += [(t, t, op) for t in _INTEGERS for op in ("Sum", "Max", "Min", "Product")]
 _BOTH = ("false", "true")
 

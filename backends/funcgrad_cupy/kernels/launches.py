@@ -83,9 +83,7 @@ def fill(device: Any, shape: tuple[int, ...], value: Any) -> Any:
 _LAYOUT = np.dtype([("shape", "i8", 8), ("to", "i8", 8), ("from", "i8", 8), ("rank", "i8")])
 
 
-def strided_copy(
-    device: Any, y: Any, x: Any, shape: Sequence[int], to: Sequence[int], origin: Sequence[int]
-) -> None:
+def strided_copy(device: Any, y: Any, x: Any, shape: Sequence[int], to: Sequence[int], origin: Sequence[int]) -> None:
     """y[i · to] = x[i · origin] for all i in ``shape``, at most 8 axes; strides in elements from the arrays' first ones."""
     layout = np.zeros((), _LAYOUT)
     for field, values in (("shape", shape), ("to", to), ("from", origin)):
@@ -258,7 +256,9 @@ def adam(
     _step(device, "adam<T>", tensors, settings)
 
 
-def sgd(device: Any, tensors: Sequence[tuple[Any, Any, Any]], rate: float, momentum: float, nesterov: bool = False) -> None:
+def sgd(
+    device: Any, tensors: Sequence[tuple[Any, Any, Any]], rate: float, momentum: float, nesterov: bool = False
+) -> None:
     """Momentum SGD in place on (parameters, gradients, velocities)."""
     _step(device, f"sgd<T, {str(nesterov).lower()}>", [(*t, None) for t in tensors], [rate, momentum])
 
