@@ -324,7 +324,8 @@ def _with_aux(flat: FlatFunction, has_aux: bool, what: str) -> tuple[Callable[..
 
 def _residuals(tape: reverse.Tape) -> list[Any]:
     """The arrays that a tape holds, and those that they are views of: what the user gets must not be among them."""
-    held = [x for eqn in tape.eqns for x in eqn.inputs if type(x) is np.ndarray]
+    operands: list[Any] = [x for eqn in tape.eqns for x in eqn.inputs]
+    held = [x for x in operands if type(x) is np.ndarray]
     return [*held, *(x.base for x in held if x.base is not None)]
 
 
