@@ -53,3 +53,23 @@ def test_linear_transpose_of_a_custom_function_that_is_not_linear_says_what_is_n
     f.defjvp(lambda primals, tangents: (f(*primals), tangents[0]))
     with pytest.raises(fg.errors.MissingRuleError, match="round.* is not linear"):
         fg.linear_transpose(f, X)(T)
+
+
+@pytest.mark.parametrize("f", [doubled("custom_jvp"), doubled("custom_vjp")], ids=["custom_jvp", "custom_vjp"])
+def test_outside_of_transforms_a_custom_function_is_called_as_it_is(f):
+    np.testing.assert_array_equal(f(X), 2.0 * X)
+    assert type(f(2.0)) is float
+    with pytest.raises(fg.errors.OperandTypeError, match="the argument x must be an array or a scalar, not 'text'"):
+        f("text")
+
+
+@pytest.mark.parametrize("make", [fg.custom_jvp, fg.custom_vjp])
+def test_a_custom_function_that_returns_its_argument_does_so_outside_of_transforms_only(make):
+    f = make(lambda x: x)
+    if make is fg.custom_jvp:
+        f.defjvp(lambda primals, tangents: (f(*primals), tangents[0]))
+    else:
+        f.defvjp(lambda x: (x, None), lambda _, ct: (ct,))
+    assert f(X) is X
+    outs = [fg.jit(f)(X), *fg.jvp(f, (X,), (T,)), fg.vjp(f, X)[0], fg.vjp(f, X)[1](T)[0], fg.vmap(f)(X)]
+    assert not any(np.shares_memory(y, x) for y in outs for x in (X, T))

@@ -10,7 +10,7 @@ import numpy as np
 from .. import tree
 from ..core.errors import MissingRuleError, OperandError, TransformError, TreeError
 from ..core.ir import Jaxpr
-from ..core.trace import eval_jaxpr, stage
+from ..core.trace import EVAL, _state, eval_jaxpr, stage
 from ..core.types import Aval, aval_of, float0, is_inexact
 from ..primitives import convert
 from ..transforms import checkpoint as _checkpoint
@@ -76,6 +76,10 @@ class _Custom(Transformed):
         free = [x for i, x in enumerate(args) if i not in static]
         leaves, in_tree = tree.flatten((tuple(free), {}))
         checked_leaves(f"{name}: the argument", leaves, None if static else lambda: argument_paths(self.fun, args, {}))
+
+        if _state.trace is EVAL:
+            # Outside of transforms it is the function, called as Python calls it.
+            return self.fun(*args)
 
         # The rules end up on the tape of a trace: that they hold no tracer of it saves a reference cycle.
         fixed = {i: args[i] for i in sorted(static)}
