@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 
-from funcgrad.core.ir import Atom, Eqn, Literal
+from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
+from funcgrad.core.trace import Primitive
+from funcgrad.core.types import Aval
+from funcgrad.primitives import broadcast_in_dim, convert, eq, ne, or_, reduce_max, reduce_min, select
+from funcgrad.primitives.structure import iota
 
-from .ir import Writer, memory_type, splat, typed
+from .ir import Writer, memory_type, typed
 from .lower import Lowerer, lowers
 from .machine import vector_bytes
 from .memory import View
-from .operations import Operation, elementwise
+from .operations import elementwise
 from .values import identity
 
-_INDEX = np.dtype(np.int64)
+_INDEX, _BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 
 def _call(lowerer: Lowerer, w: Writer, views: Sequence[View]) -> None:
@@ -212,39 +217,29 @@ def _running(lowerer: Lowerer, eqn: Eqn) -> None:
 
 @lowers("argmax", "argmin")
 def _arg(lowerer: Lowerer, eqn: Eqn) -> None:
-    """The first of the largest elements; the first NaN, if there is one. Rows beside the axis are taken by vectors."""
-    axis, relation = eqn.params["axis"], "gt" if eqn.primitive.name == "argmax" else "lt"
-    x, out = lowerer.view(eqn.inputs[0]), lowerer.result(eqn.outputs[0])
-    n, dtype = x.shape[axis], x.dtype
-    others = [i for i in range(len(x.shape)) if i != axis]
-    beside = x.moved(tuple(x.shape[i] for i in others), tuple(x.strides[i] for i in others))
-    w = Writer(["ptr noalias %x", "ptr noalias %out"])
-    walk = _Walk(w, _merged(beside, out), [dtype, _INDEX])
-    lanes = walk.lanes
-    o = Operation(w, dtype, lanes, {})
-    best, where = w.alloca(typed(memory_type(dtype), lanes)), w.alloca(typed("i64", lanes))
-    with ExitStack() as nest:
-        source, target = walk.open(nest, ["%x", "%out"])
-        w.store(w.load(source, dtype, lanes), best, dtype, lanes)
-        w.store(splat("i64", "0", lanes), where, _INDEX, lanes)
-        with w.loop(n) as step:
-            value = w.load(w.offset(source, dtype, step, x.strides[axis]), dtype, lanes)
-            old, place = w.load(best, dtype, lanes), w.load(where, _INDEX, lanes)
-            if dtype.kind == "b":
-                other = o.binary("xor", old if relation == "gt" else value, splat("i1", "true", lanes))
-                better = o.binary("and", other, value if relation == "gt" else old)
-            else:
-                better = o.compare(relation, value, old)
-            if o.is_float:
-                # A NaN beats every number, but not an earlier NaN.
-                number = w.emit(f"fcmp ord {o.type} {old}, {old}")
-                better = o.logical("or", better, o.logical("and", o.is_nan(value), number))
-            w.store(o.select(better, value, old), best, dtype, lanes)
-            here = w.spread(step, _INDEX, lanes)
-            type = typed("i64", lanes)
-            place = w.emit(f"select {o.mask} {better}, {type} {here}, {type} {place}")
-            w.store(place, where, _INDEX, lanes)
-        w.store(w.load(where, _INDEX, lanes), target, _INDEX, lanes)
-    w.do("ret void")
-    _call(lowerer, w, [x, out])
-    lowerer.work += lowerer.times * x.size
+    """The least index of an element that is the extremum, or that is NaN: then the extremum is NaN, and equals nothing."""
+    (x,), axis, greatest = eqn.inputs, eqn.params["axis"], eqn.primitive.name == "argmax"
+    space, dtype = x.aval.shape, x.aval.dtype
+    kept = tuple(n for i, n in enumerate(space) if i != axis)
+    back = {"shape": space, "dims": tuple(i for i in range(len(space)) if i != axis)}
+    source = Var(x.aval.strong())
+    eqns: list[Eqn] = []
+
+    def apply(primitive: Primitive, operands: Sequence[Atom], kind: np.dtype, size: Any = space, **params: Any) -> Var:
+        eqns.append(Eqn(primitive, operands, [Var(Aval(size, kind))], params))
+        return eqns[-1].outputs[0]
+
+    value = source
+    if dtype.kind == "b":
+        dtype = np.dtype(np.uint8)
+        value = apply(convert, [source], dtype, dtype=dtype)
+    extremum = apply(reduce_max if greatest else reduce_min, [value], dtype, kept, axes=(axis,))
+    hit = apply(eq, [value, apply(broadcast_in_dim, [extremum], dtype, **back)], _BOOL)
+    if dtype.kind == "f":
+        hit = apply(or_, [hit, apply(ne, [value, value], _BOOL)], _BOOL)
+    index = Var(Aval(space, _INDEX))
+    eqns.append(Eqn(iota, [], [index], {"shape": space, "dtype": _INDEX, "axis": axis}))
+    none = Literal(np.int64(space[axis]), Aval((), _INDEX))
+    first = apply(reduce_min, [apply(select, [hit, index, none], _INDEX)], _INDEX, kept, axes=(axis,))
+    body = Jaxpr([source], eqns, [first])
+    lowerer.group(body, space, (axis,), [lowerer.view(x)], [lowerer.result(eqn.outputs[0])])
