@@ -6,13 +6,6 @@ import pytest
 from emulator import ORDERS, EmulatedDevice, why_not
 
 
-def pytest_collection_modifyitems(items):
-    reason = why_not()
-    for item in items:
-        if reason and "emulated" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason=reason))
-
-
 @pytest.fixture(params=[*ORDERS, "check"])
 def device(request):
     """Three runs that must agree, and one in which every access is checked, in shuffled order."""

@@ -141,6 +141,5 @@ def test_a_dtype_that_the_kernels_do_not_have():
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_an_instance_that_is_not_listed_is_not_launched():
-
     with pytest.raises(KeyError, match="not in kernels.INSTANCES"):
         launches.reduce_rows(EmulatedDevice(), EmulatedDevice().put(np.ones((1, 1), np.int16)), "Sum")

@@ -16,6 +16,8 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 #: The error of a result, in the norm and relative, of a few roundings of a number of the dtype.
 TOLERANCES = {"float64": 1e-14, "float32": 2e-6, "float16": 2e-3, "bfloat16": 1.2e-2}
+#: What is below the smallest number of the dtype is lost, however small the result.
+SMALLEST = {"float16": 2.0**-24}
 
 #: Two dtypes in the fast subset: one is its own dtype of computation, one is not.
 floats = pytest.mark.parametrize(
@@ -42,7 +44,8 @@ def wide(x):
 def close(found, expected, dtype):
     found, expected = wide(found), wide(expected)
     assert found.shape == expected.shape
-    assert np.linalg.norm(found - expected) <= TOLERANCES[str(dtype)] * max(np.linalg.norm(expected), 1e-30)
+    error = TOLERANCES[str(dtype)] * np.linalg.norm(expected) + SMALLEST.get(str(dtype), 1e-30) * np.sqrt(expected.size)
+    assert np.linalg.norm(found - expected) <= error
 
 
 def softmax(x):
