@@ -63,7 +63,12 @@ class Holder(Primitive):
 
 
 class Call(Holder):
-    """Runs ``jaxpr``, which goes by ``name``. Every transform of the call is a call of the transformed jaxpr."""
+    """Runs ``jaxpr``, which goes by ``name``. Every transform of the call is a call of the transformed jaxpr.
+
+    That goes by a name of its own (``jvp_softmax``, ``linear_softmax``, ``transpose_softmax``, ``vmap_softmax``, and
+    ``primal_softmax`` for one that also returns residuals): a back end that has a kernel for a name must not take another
+    function for it.
+    """
 
     name = "jit"
 
@@ -74,21 +79,22 @@ class Call(Holder):
         return eval_jaxpr(params["jaxpr"], *args)
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
-        jaxpr, name = params["jaxpr"], params["name"]
+        jaxpr = params["jaxpr"]
         both, live = jvp_jaxpr(jaxpr, [t is not None for t in tangents])
-        outs = self(*primals, *(t for t in tangents if t is not None), jaxpr=both, name=name)
+        outs = self(*primals, *(t for t in tangents if t is not None), jaxpr=both, name=f"jvp_{params['name']}")
         n = len(jaxpr.outs)
         return outs[:n], spread(outs[n:], live)
 
     def linearize(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         jaxpr, name = params["jaxpr"], params["name"]
         split = linearize_jaxpr(jaxpr, [t is not None for t in tangents])
-        outs = self(*primals, jaxpr=split.primal, name=name)
+        extended = len(split.primal.outs) > len(jaxpr.outs)
+        outs = self(*primals, jaxpr=split.primal, name=f"primal_{name}" if extended else name)
         n = len(jaxpr.outs)
         if not any(split.live_out):
             return outs[:n], None
         residuals = split.residuals(primals, outs[n:])
-        touts = self(*residuals, *(t for t in tangents if t is not None), jaxpr=split.linear, name=name)
+        touts = self(*residuals, *(t for t in tangents if t is not None), jaxpr=split.linear, name=f"linear_{name}")
         return outs[:n], spread(touts, split.live_out)
 
     def reach(self, marked: Sequence[bool], **params: Any) -> Sequence[bool]:
@@ -99,22 +105,22 @@ class Call(Holder):
     ) -> Sequence[Any]:
         split, name = split_jaxpr(params["jaxpr"], linear, reached), params["name"]
         known, moving = divided(args, linear)
-        outs = self(*known, jaxpr=split.primal, name=name)
+        outs = self(*known, jaxpr=split.primal, name=f"primal_{name}")
         n = len(reached) - sum(reached)
         residuals = split.residuals(known, outs[n:])
-        return merged(outs[:n], self(*residuals, *moving, jaxpr=split.linear, name=name), reached)
+        return merged(outs[:n], self(*residuals, *moving, jaxpr=split.linear, name=f"linear_{name}"), reached)
 
     def transpose(self, ct: Any, *args: Any, **params: Any) -> Sequence[Any]:
         jaxpr, name = params["jaxpr"], params["name"]
         linear = [isinstance(x, Var) for x in args]
         back, live = transpose_jaxpr(jaxpr, linear, [c is not None for c in ct])
         others = [x for x, is_linear in zip(args, linear, strict=True) if not is_linear]
-        cts = iter(spread(self(*others, *(c for c in ct if c is not None), jaxpr=back, name=name), live))
+        cts = iter(spread(self(*others, *(c for c in ct if c is not None), jaxpr=back, name=f"transpose_{name}"), live))
         return [next(cts) if is_linear else None for is_linear in linear]
 
     def batch(self, axis: Axis, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:  # type: ignore[override]
         rows, mapped = batch_jaxpr(params["jaxpr"], axis, batched)
-        return self(*args, jaxpr=rows, name=params["name"]), mapped
+        return self(*args, jaxpr=rows, name=f"vmap_{params['name']}"), mapped
 
 
 call = Call()
