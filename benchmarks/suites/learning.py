@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import training
 from cases import Case, Maker, Target, fresh, running
 from libraries import Function, Library
 from timing import Thunk
@@ -234,4 +235,6 @@ def cases(tiny: bool) -> tuple[Case, ...]:
     for name, what, build, full, small in MODELS:
         makers = build(*(small if tiny else full))
         rows += fresh(name, what, makers, Target(1.0, "jax"), Target(0.1, "jax"), rtol=1e-3)
+    what = "MLP 784-256-10, batch 128, Adam step by the library's optimizer"
+    rows += fresh("mlp-adam", what, training.MAKERS, Target(1.0, "jax"), Target(0.1, "jax"), rtol=1e-3)
     return tuple(rows)
