@@ -276,4 +276,4 @@ assert np.allclose(transposed(np.array(1.0)), [5.5, 2 - np.cos(5)])
 # A rule per operation, a list, and two loops: `funcgrad/primitives/elementwise.py` has the table of derivatives,
 # `funcgrad/transforms/reverse.py` the linear trace and the loop backwards. You can read both now.
 #
-# **Next:** `00_quick_start` for the tour, `12_primitives_and_back_ends` to add an operation of your own.
+# **Next:** `00_quick_start` for the tour, CONTRIBUTING.md to add an operation of your own.

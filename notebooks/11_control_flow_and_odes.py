@@ -147,7 +147,7 @@ ax.plot(times, solve(np.exp(guess), start), "--", lw=1)
 ax.set_prop_cycle(None)
 ax.plot(times, solve(found, start), label=["hares", "lynxes"])
 ax.set(xlabel="time", ylabel="population", title="points: data; dashed: first guess; lines: fit")
-ax.legend()
+ax.legend(loc="upper center")
 plt.show()
 
 # %% [markdown]
