@@ -176,7 +176,11 @@ def softmax_transposed(device: Any, ct: Any, y: Any, log: bool = False) -> Any:
 def cross_entropy(device: Any, x: Any, labels: Any) -> tuple[Any, Any, Any]:
     """The losses of rows of logits, their gradients, and an int32 that is the number of the first row whose label is out of range."""
     rows, columns = x.shape
-    loss, dx, wrong = device.empty((rows,), x.dtype), device.empty(x.shape, x.dtype), device.put(np.int32([rows]))
+    loss, dx, wrong = (
+        device.empty((rows,), x.dtype),
+        device.empty(x.shape, x.dtype),
+        device.put(np.array([rows], np.int32)),
+    )
     if rows:
         args = [loss, dx, wrong, x, labels, _i32(columns)]
         device.launch("softmax", f"cross_entropy<{c_type(x.dtype)}>", (rows,), (_row_threads(columns),), args)
@@ -266,7 +270,7 @@ def sgd(
 def gather_rows(device: Any, table: Any, indices: Any) -> tuple[Any, Any]:
     """table[indices] for int64 indices of rank 1, and an int32: the first position that is out of range, or their number."""
     rows, columns = table.shape
-    y, wrong = device.empty((indices.size, columns), table.dtype), device.put(np.int32([indices.size]))
+    y, wrong = device.empty((indices.size, columns), table.dtype), device.put(np.array([indices.size], np.int32))
     if y.size:
         args = [y, wrong, table, indices, _i64(rows), _i32(columns)]
         device.launch(
@@ -293,7 +297,7 @@ def segment_sum(device: Any, x: Any, ordered: Any, order: Any, rows: int) -> Any
 _WINDOW = np.dtype([(name, "i4", 2) for name in ("size", "out", "window", "stride", "padding")])
 
 
-def _window(shape: Sequence[int], window: Any, stride: Any, padding: Any) -> tuple[tuple[int, ...], np.void]:
+def _window(shape: Sequence[int], window: Any, stride: Any, padding: Any) -> tuple[tuple[int, ...], Any]:
     size = tuple(shape[-2:])
     out = tuple((n + 2 * p - w) // s + 1 for n, w, s, p in zip(size, window, stride, padding))
     return out, np.array((size, out, window, stride, padding), _WINDOW)[()]
