@@ -188,7 +188,8 @@ def check(case: Case, timings: dict[str, Timing]) -> str:
         return f"{FAILED}: " + "; ".join(errors)
     if difference := disagreement(case, timings):
         return f"{FAILED}: {difference}"
-    return "agree: " + ", ".join(name for name in timings if name != SMALLER)
+    ran = [name for name in timings if name != SMALLER]
+    return f"agree: {', '.join(ran)}" if len(ran) > 1 else f"ran: {', '.join(ran)}, with nothing to compare"
 
 
 def table(results: Results, columns: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import sys
@@ -20,7 +21,9 @@ from pathlib import Path
 # The matrices of most suites are tiny: threads would only add noise. Where they are not, all processors take part, in
 # every library. Set before NumPy is loaded; a value that the user has set stands.
 THREADED = ("compiler", "learning")
-threads = str(os.cpu_count()) if any(suite in argument for argument in sys.argv for suite in THREADED) else "1"
+asked = {second for first, second in itertools.pairwise(sys.argv) if first == "--suite"}
+asked |= {argument.removeprefix("--suite=") for argument in sys.argv}
+threads = str(os.cpu_count()) if asked.intersection(THREADED) else "1"
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, threads)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
