@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from funcgrad.compiler.backend import SourceBackend
+from funcgrad.compiler.program import Program, compile_jaxpr
+from funcgrad.core.ir import Jaxpr
 
 from .block_source import write_blocks
 from .blocks import MIN_BYTES, is_blocked
@@ -33,6 +35,9 @@ class NumpyBackend(SourceBackend):
     worth = staticmethod(is_blocked)
     write_group = staticmethod(write_blocks)
     may_alias = staticmethod(may_alias)
+
+    def compile_donated(self, jaxpr: Jaxpr, donated: frozenset[int]) -> Program:
+        return compile_jaxpr(jaxpr, self, donated)
 
 
 backend = NumpyBackend()

@@ -12,6 +12,8 @@ import weakref
 
 import numpy as np
 
+from .donation import reclaim
+
 __all__ = ["clear", "fresh", "kept_bytes"]
 
 #: Smaller arrays come from NumPy's own allocator.
@@ -47,8 +49,10 @@ def fresh(shape, dtype):
     arrays = _kept.get((shape, dtype))
     if arrays is not None:
         x = _alone(arrays)
-        if x is not None and x.shape == shape and x.dtype == dtype and x.flags.carray:
-            return x
+        if x is not None:
+            reclaim(x)
+            if x.shape == shape and x.dtype == dtype and x.flags.carray:
+                return x
     x = np.empty(shape, dtype)
     if x.nbytes >= MIN_BYTES:
         _keep((shape, dtype), x)

@@ -21,6 +21,7 @@ from funcgrad.core.ir import Eqn
 from funcgrad.primitives.elementwise import ELEMENTWISE
 
 from .ops import HELPERS, UFUNCS
+from .donation import taken
 from .pool import fresh
 from .threads import in_blocks
 
@@ -63,6 +64,7 @@ NAMESPACE: dict[str, Any] = {
     **{name: getattr(np, name) for name in (*_FUNCTIONS, *_DTYPES)},
     "fresh": fresh,
     "in_blocks": in_blocks,
+    "taken": taken,
 }
 
 #: Primitives whose function takes ``out=``.

@@ -104,15 +104,22 @@ class _Key(NamedTuple):
 class _Entry:
     """A traced call: the jaxpr, where its leaves are in the arguments, and the compiled program."""
 
-    __slots__ = ("consts", "dynamic", "hoisted", "jaxpr", "out_tree", "program", "single")
+    __slots__ = ("consts", "donated", "dynamic", "hoisted", "jaxpr", "out_tree", "program", "single")
 
-    def __init__(self, jaxpr: Jaxpr, out_tree: Any, dynamic: list[int] | None) -> None:
+    def __init__(self, jaxpr: Jaxpr, out_tree: Any, dynamic: list[int] | None, donated: frozenset[int]) -> None:
         self.jaxpr = jaxpr
+        self.donated = donated
         self.out_tree = out_tree
         self.dynamic = dynamic
         self.hoisted, self.consts = hoist(jaxpr)
         self.program: Callable[..., Any] | None = None
         self.single = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
+
+    def compile(self, backend: Backend) -> Callable[..., Any]:
+        """The program for a back end."""
+        if self.donated:
+            return backend.compile_donated(self.jaxpr, self.donated)
+        return backend.compile(self.jaxpr)
 
 
 def _signature(x: Any) -> Any:
@@ -153,12 +160,21 @@ class jit(Transformed):
     """``fun`` as a compiled program.
 
     ``static_argnums``, ``static_argnames``: arguments that are part of the program, hashable; a new value makes a new
-    program. ``donate_argnums``, ``donate_argnames``: arguments that the caller will not use again: a permission to reuse
-    their memory, which a back end may take up. ``inline``: within a larger program, leave no call but the equations.
+    program. ``donate_argnums``, ``donate_argnames``: arguments that the caller gives away, see below. ``inline``: within a
+    larger program, leave no call but the equations.
 
     The function is traced with the types of its arguments: Python runs once, and `if` on an argument raises
     ConcretizationError. Arrays that it closes over are read at each call. Results equal those of ``fun`` in value, dtype,
     shape and structure, a Python scalar included.
+
+    The program computes in the memory of a donated argument where that pays (NumPy, from 16 KB on): a result may lie
+    there, and the array is dead. NumPy cannot delete it; it turns into a read-only array of records ``donated to jit``,
+    with which arithmetic raises TypeError. Only memory that is the array's own is taken: not that of a view, of a
+    read-only array, or of one that is passed twice or closed over, which is copied instead and left alone. Views of a
+    donated array that were made before the call are not told: they show what is written there. Under another transform
+    nothing is donated.
+
+    Raises StaticArgumentError if an argument is both static and donated, or has no name in the signature.
 
     >>> f = jit(lambda x, y: x * y + 1)
     >>> f(2.0, 3.0)
@@ -182,7 +198,14 @@ class jit(Transformed):
         self.donate_argnums = as_tuple(donate_argnums)
         self.donate_argnames = as_tuple(donate_argnames)
         self.inline = inline
-        self._static_nums, self._static_names = self._resolve_static()
+        self._static_nums, self._static_names = self._resolve("static", self.static_argnums, self.static_argnames)
+        self._donated_nums, self._donated_names = self._resolve("donate", self.donate_argnums, self.donate_argnames)
+        both = [*set(self._static_nums) & set(self._donated_nums), *set(self._static_names) & set(self._donated_names)]
+        if both:
+            raise StaticArgumentError(
+                f"jit: the argument {both[-1]!r} of {function_name(fun)} is both static and donated; a static argument has no "
+                f"memory to give: leave it out of donate_argnums and donate_argnames"
+            )
         self._has_static = bool(self._static_nums or self._static_names)
         self._entries: dict[Any, _Entry] = {}
         self._shortcuts: dict[Any, tuple[_Entry, list[int] | None]] = {}
@@ -195,9 +218,11 @@ class jit(Transformed):
         names = ("fun", "static_argnums", "static_argnames", "donate_argnums", "donate_argnames", "inline")
         return {name: getattr(self, name) for name in names}
 
-    def _resolve_static(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Static positions and names, each completed by the other through the signature."""
-        nums, names = list(self.static_argnums), list(self.static_argnames)
+    def _resolve(
+        self, what: str, argnums: Sequence[int], argnames: Sequence[str]
+    ) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Positions and names, each completed by the other through the signature."""
+        nums, names = list(argnums), list(argnames)
         if not nums and not names:
             return (), ()
         try:
@@ -207,15 +232,15 @@ class jit(Transformed):
         positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         known = [p.name for p in parameters]
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        for name in self.static_argnames:
+        for name in argnames:
             if name not in known and not open_ended:
                 raise StaticArgumentError(
-                    f"jit: static_argnames names {name!r}, which is no argument of {function_name(self.fun)}; "
+                    f"jit: {what}_argnames names {name!r}, which is no argument of {function_name(self.fun)}; "
                     f"it has {', '.join(known)}"
                 )
             if name in positional:
                 nums.append(positional.index(name))
-        for i in self.static_argnums:
+        for i in argnums:
             j = i + len(positional) if i < 0 else i
             if j < len(positional):
                 names.append(positional[j])
@@ -359,7 +384,7 @@ class jit(Transformed):
 
             return interpreted
         backend = backend_of([*leaves, *entry.consts])
-        program = backend.compile(entry.jaxpr)
+        program = entry.compile(backend)
         run: Callable[..., Any] = getattr(program, "call", program)
         entry.program = run
         return run
@@ -431,7 +456,13 @@ class jit(Transformed):
         avals = [aval_of(leaves[i]) for i in dynamic]
         with quiet():
             jaxpr = stage(of_arrays, avals, function_name(self.fun), [paths[i] for i in dynamic])
-        return _Entry(jaxpr, flat.out_tree, dynamic if len(dynamic) < len(leaves) else None)
+        given = {i % len(args) if -len(args) <= i < 0 else i for i in self._donated_nums}
+        labels = [i in given for i in range(len(args)) if i not in nums]
+        labels += [k in self._donated_names for k in sorted(free_kwargs)]
+        values = [*free_args, *(v for _, v in sorted(free_kwargs.items()))]
+        of_leaves = [label for label, v in zip(labels, values, strict=True) for _ in tree.leaves(v)]
+        donated = frozenset(place for place, i in enumerate(dynamic) if of_leaves[i])
+        return _Entry(jaxpr, flat.out_tree, dynamic if len(dynamic) < len(leaves) else None, donated)
 
     def _explain(self, key: _Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Why a call is traced: what differs from the program that is most like it."""
@@ -530,7 +561,7 @@ class Lowered:
     def __init__(self, entry: _Entry, owner: jit) -> None:
         self._entry = entry
         self._owner = owner
-        self._program = get_backend(_default.name).compile(entry.jaxpr)
+        self._program = entry.compile(get_backend(_default.name))
 
     def as_text(self, stage: str = "source") -> str:
         """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` and ``"fused"`` after these passes, or ``"source"``.

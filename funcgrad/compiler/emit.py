@@ -52,6 +52,9 @@ class Function:
         self.fresh: list[bool] = []
         self.ledger = Ledger()
         self.buffers = Buffers(jaxpr, module.backend, donated, self._results)
+        #: The buffers of donated inputs, and of what is written over them; those that something is written over.
+        self.given = {self.buffers.root(jaxpr.invars[i]) for i in donated}
+        self.taken: set[Root] = set()
 
     def write(self) -> None:
         """Add the function to the module."""
@@ -66,8 +69,28 @@ class Function:
         for index, eqn in enumerate(jaxpr.eqns):
             self._equation(index, eqn)
         self._return()
+        if self.taken and not self.inner:
+            self._take(arguments)
         self.module.blocks.append([(head, None), *self.lines])
         self.module.ledgers[self.name] = self.ledger
+
+    def _take(self, arguments: list[str]) -> None:
+        """Begin with taking the memory of donated inputs, as far as nobody else can see it."""
+        roots = [self.buffers.root(v) for v in self.jaxpr.invars]
+        taken = [a for a, root in zip(arguments, roots) if root in self.taken]
+        others = [self._name(v) for v in self.jaxpr.constvars]
+        others = [a for a in arguments if a not in taken] + others
+        targets = f"{', '.join(taken)}{',' if len(taken) == 1 else ''}"
+        self.lines.insert(0, (f"    {targets} = taken([{', '.join(taken)}], [{', '.join(others)}])", None))
+
+    def _overwrite(self, root: Root, result: Root) -> None:
+        """A result is written over a buffer that dies."""
+        result.names += root.names
+        root.names = []
+        self.ledger.move(root, result)
+        if root in self.given:
+            self.taken.add(root)
+            self.given.add(result)
 
     # Names --------------------------------------------------------------------------------------------------------
 
@@ -285,7 +308,11 @@ class Function:
         if nbytes(aval) < LARGE_BYTES:
             return None
         anywhere = eqn.primitive.elementwise
-        for a, text in list(zip(eqn.inputs, operands))[: None if anywhere else 1]:
+        candidates = list(zip(eqn.inputs, operands))[: None if anywhere else 1]
+        if self.given and anywhere:
+            # A result in donated memory needs no other behind the program.
+            candidates.sort(key=lambda c: not isinstance(c[0], Var) or self.buffers.root(c[0]) not in self.given)
+        for a, text in candidates:
             if (
                 not isinstance(a, Var)
                 or a in self.buffers.lazy
@@ -298,9 +325,7 @@ class Function:
                 continue
             if not anywhere and any(isinstance(b, Var) and self.buffers.root(b) is root for b in eqn.inputs[1:]):
                 continue
-            self.buffers.root(eqn.outputs[0]).names += root.names
-            root.names = []
-            self.ledger.move(root, self.buffers.root(eqn.outputs[0]))
+            self._overwrite(root, self.buffers.root(eqn.outputs[0]))
             params = [f"{k}={self.module.param(v)}" for k, v in eqn.params.items()]
             return f"{name}({', '.join([*operands, *params, f'out={text}'])})"
         return None
@@ -349,9 +374,7 @@ class Function:
             if i in carried and isinstance(init, Var):
                 root = self.buffers.root(init)
                 if root.owned and root.last == index and operands.count(root) == 1 and init not in self.buffers.lazy:
-                    self.buffers.root(eqn.outputs[i]).names += root.names
-                    root.names = []
-                    self.ledger.move(root, self.buffers.root(eqn.outputs[i]))
+                    self._overwrite(root, self.buffers.root(eqn.outputs[i]))
                 else:
                     text = f"{text}.copy()"
                     self._allocate([eqn.outputs[i]])
@@ -419,6 +442,9 @@ class Function:
             fresh = root.owned and root not in seen
             seen.add(root)
             self.fresh.append(fresh)
+            if fresh and root in self.given:
+                self.taken.add(root)
+                self.ledger.given += nbytes(a.aval)
             if self.inner:
                 texts.append(name)
             elif a.aval.weak:
@@ -441,9 +467,10 @@ class Function:
             self._line(f"return [{', '.join(texts)}]")
 
 
-def emit(jaxpr: Jaxpr, backend: SourceBackend) -> Module:
-    """The source of a simplified jaxpr for a back end."""
+def emit(jaxpr: Jaxpr, backend: SourceBackend, donated: frozenset[int] = frozenset()) -> Module:
+    """The source of a simplified jaxpr for a back end; it may overwrite the large ones of the inputs in ``donated``."""
+    donated = frozenset(i for i in donated if nbytes(jaxpr.invars[i].aval) >= LARGE_BYTES)
     module = Module(backend)
     module.entry = module.unique(jaxpr.name)
-    Function(module, jaxpr, module.entry, inner=False).write()
+    Function(module, jaxpr, module.entry, False, donated).write()
     return module

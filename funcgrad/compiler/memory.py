@@ -14,7 +14,8 @@ __all__ = ["Ledger", "MemoryAnalysis"]
 
 class MemoryAnalysis(NamedTuple):
     """Sizes in bytes, by JAX's names: of the arguments, of the results, of what else a call needs at its peak, and of
-    all three together at the peak. ``constants`` are the arrays that the program holds at all times.
+    all three together at the peak. ``constants`` are the arrays that the program holds at all times, ``alias`` the results
+    that lie in the memory of donated arguments.
     """
 
     argument_size_in_bytes: int
@@ -22,17 +23,19 @@ class MemoryAnalysis(NamedTuple):
     temp_size_in_bytes: int
     peak_memory_in_bytes: int
     constant_size_in_bytes: int
+    alias_size_in_bytes: int = 0
 
 
 class Ledger:
     """What a function has allocated at each line, its arguments not counted: ``now``, and the most so far: ``peak``.
 
-    ``pooled`` memory is not given back but kept for the next array of its kind.
+    ``given``: the size of the results that lie in donated arguments. ``pooled`` memory is not given back but kept for the next array of its kind.
     """
 
     def __init__(self) -> None:
         self.now = 0
         self.peak = 0
+        self.given = 0
         self._held: dict[Any, list[tuple[int, Any]]] = {}
         self._spare: Counter[Any] = Counter()
 

@@ -18,7 +18,7 @@ from ..core.source import Source
 from .buffers import nbytes
 from .emit import emit
 from .fuse import fuse
-from .memory import MemoryAnalysis
+from .memory import Ledger, MemoryAnalysis
 from .simplify import simplify
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ class Program:
 
     __slots__ = ("__weakref__", "call", "consts", "filename", "jaxpr", "memory", "simplified", "source")
 
-    def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr, backend: SourceBackend) -> None:
+    def __init__(
+        self, simplified: Jaxpr, jaxpr: Jaxpr, backend: SourceBackend, donated: frozenset[int] = frozenset()
+    ) -> None:
         self.simplified = simplified
-        module = emit(jaxpr, backend)
+        module = emit(jaxpr, backend, donated)
         self.jaxpr = jaxpr
         self.consts = jaxpr.consts
-        self.memory = _memory(jaxpr, module.ledgers[module.entry].peak)
+        self.memory = _memory(jaxpr, module.ledgers[module.entry])
         self.source, lines = module.assemble()
         self.filename = f"<funcgrad {module.entry} {next(_serial)}>"
         namespace = {**backend.namespace, **module.objects}
@@ -77,11 +79,13 @@ class Program:
         return f"Program({self.filename})"
 
 
-def _memory(jaxpr: Jaxpr, peak: int) -> MemoryAnalysis:
+def _memory(jaxpr: Jaxpr, ledger: Ledger) -> MemoryAnalysis:
     arguments = sum(map(nbytes, jaxpr.in_avals))
     results = sum(map(nbytes, jaxpr.out_avals))
     constants = sum(nbytes(v.aval) for v in jaxpr.constvars)
-    return MemoryAnalysis(arguments, results, max(peak - results, 0), arguments + max(peak, results), constants)
+    new = results - ledger.given
+    peak = max(ledger.peak, new)
+    return MemoryAnalysis(arguments, results, peak - new, arguments + peak, constants, ledger.given)
 
 
 def _enclosed(run: Callable[..., list[Any]], filename: str, lines: dict[int, Source]) -> Callable[..., list[Any]]:
@@ -132,13 +136,13 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend) -> Program:
-    """The program for a jaxpr on a back end; kept in the memo of the jaxpr."""
-    key = ("compiled", backend.name)
+def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend, donated: frozenset[int] = frozenset()) -> Program:
+    """The program for a jaxpr on a back end; kept in the memo of the jaxpr. It may overwrite the inputs in ``donated``."""
+    key = ("compiled", backend.name, donated)
     program = jaxpr.memo.get(key)
     if program is None:
         with _no_collection():
             lean = simplify(jaxpr, backend.ops, backend.rules)
             fused = fuse(lean, backend.fusable, backend.worth, backend.least_fused) if backend.fusable else lean
-            program = jaxpr.memo[key] = Program(lean, fused, backend)
+            program = jaxpr.memo[key] = Program(lean, fused, backend, donated)
     return program

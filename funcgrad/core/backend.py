@@ -80,6 +80,10 @@ class Backend:
         """An array of this back end with the same elements that shares no memory with ``x``."""
         return np.array(x)
 
+    def compile_donated(self, jaxpr: Jaxpr, donated: frozenset[int]) -> Callable[..., list[Any]]:
+        """As :meth:`compile`, with the inputs in ``donated`` free to be overwritten; by default none is."""
+        return self.compile(jaxpr)
+
     def compile(self, jaxpr: Jaxpr) -> Callable[..., list[Any]]:
         """A callable that runs ``jaxpr``; by default it interprets the equations one by one.
 
