@@ -20,8 +20,8 @@ from funcgrad.compiler.fusion import MOVES, REDUCTIONS
 from funcgrad.core.ir import Eqn
 from funcgrad.primitives.elementwise import ELEMENTWISE
 
-from .ops import HELPERS, UFUNCS
 from .donation import taken
+from .ops import HELPERS, UFUNCS
 from .pool import fresh
 from .threads import in_blocks
 

@@ -14,6 +14,7 @@ from .dce import eliminate_dead_code
 from .inline import inline_calls
 from .invariant import hoist_invariants
 from .rewrite import rewrite
+from .stable import stabilise
 
 __all__ = ["simplify"]
 
@@ -29,6 +30,7 @@ def simplify(jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Rule] | No
         found = inline_calls(jaxpr, known)
         found = hoist_invariants(_simplify_bodies(found, known, rules))
         found = eliminate_dead_code(rewrite(eliminate_dead_code(found), rules))
+        found = stabilise(found, known)
         jaxpr.memo[key] = found
     return found
 
