@@ -1,5 +1,7 @@
 """Plain arrays that are written to after they were used: derivatives are those of the values that were used."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,25 @@ def test_a_program_still_reads_at_each_call_the_arrays_it_closes_over():
     np.testing.assert_array_equal(g(X), [1.0, 1.0, 1.0])
     m[0] = 5.0
     np.testing.assert_array_equal(g(X), [5.0, 1.0, 1.0])
+
+
+def test_an_array_that_is_used_again_is_kept_once():
+    """A loop over large plain data holds one copy of it, or one for each time it was written to."""
+    x = np.ones((200, 200))
+
+    def f(w):
+        for _ in range(20):
+            w = fnp.tanh(x @ w / 200)
+        x[0, 0] = 3.0
+        return (x @ w).sum()
+
+    tracemalloc.start()
+    f_vjp = fg.vjp(f, np.ones(200))[1]
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 3 * x.nbytes
+    y = np.ones((200, 200))
+    w = np.ones(200)
+    for _ in range(20):
+        w = np.tanh(y @ w / 200)
+    assert f_vjp(1.0)[0].shape == w.shape

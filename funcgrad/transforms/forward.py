@@ -39,6 +39,10 @@ from ..primitives import broadcast_in_dim
 
 __all__ = ["JVPTrace", "JVPTracer", "instantiate", "jvp", "jvp_jaxpr", "snapshot", "zeros"]
 
+#: From this size in bytes on a comparison is worth a copy.
+_LARGE = 1 << 16
+_BITS = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
+
 Flat = Callable[..., Sequence[Any]]
 _PYTHON = (int, float, complex)
 
@@ -160,6 +164,17 @@ class JVPTrace(Trace):
         self.plain: bool = self.base is EVAL or (isinstance(self.base, JVPTrace) and self.base.plain)
         #: Whether plain operands are kept until a backward pass, while the function goes on and may write to them.
         self.keeps = self.linearizes and not _staged(self.base)
+        #: The copies of large plain operands that it keeps, with the operands: what is used again is kept once.
+        self.kept: dict[int, tuple[Any, Any]] = {}
+
+    def _keep(self, x: Any) -> Any:
+        """A plain operand as it is now: a loop that uses a large one again and again keeps one copy, while it is the same."""
+        if type(x) is not np.ndarray or x.nbytes < _LARGE:
+            return _kept(x)
+        found = self.kept.get(id(x))
+        if found is None or not _same_bits(x, found[1]):
+            found = self.kept[id(x)] = (x, _kept(x))
+        return found[1]
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals = []
@@ -191,7 +206,7 @@ class JVPTrace(Trace):
             y = self.outside(primitive, primals, params)
             return JVPTracer(self, y, self.parent.record(primitive, [tangents[0]._var], aval_of(y), params))
         if written and self.keeps:
-            primals = [_kept(p) if p is x else p for p, x in zip(primals, args, strict=True)]
+            primals = [self._keep(p) if p is x else p for p, x in zip(primals, args, strict=True)]
         _state.trace = self.parent
         try:
             rule = primitive.linearize if self.linearizes else primitive.jvp
@@ -245,6 +260,14 @@ def _staged(trace: Trace | None) -> bool:
     while trace is not None and not isinstance(trace, StageTrace):
         trace = trace.parent
     return trace is not None
+
+
+def _same_bits(x: Any, y: Any) -> bool:
+    """Whether two arrays of one shape and dtype hold the same, signs of zeros and NaNs included."""
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    bits = _BITS.get(x.dtype.itemsize)
+    return bits is not None and np.array_equal(x.view(bits), y.view(bits))
 
 
 def _kept(x: Any) -> Any:
