@@ -425,11 +425,11 @@ def with_other_roundings(jaxpr: Jaxpr, args: list[Any]) -> list[Any]:
     rng = np.random.default_rng(0)
     env: dict[Any, Any] = dict(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
-        y = np.asarray(eqn.primitive(*[env[a] if a in env else a.value for a in eqn.inputs], **eqn.params))
+        y = np.asarray(eqn.primitive(*[env[a] if isinstance(a, Var) else a.value for a in eqn.inputs], **eqn.params))
         if y.dtype.kind == "f":
             y = y * (1 + np.finfo(y.dtype).eps * rng.choice([-1.0, 1.0], y.shape))
         env[eqn.outputs[0]] = y
-    return [env[a] if a in env else a.value for a in jaxpr.outs]
+    return [env[a] if isinstance(a, Var) else a.value for a in jaxpr.outs]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
