@@ -34,14 +34,22 @@ def reclaim(x):
     """Make a donated array what it was; for one that nobody refers to any more."""
     if x.dtype.names == (_FIELD,):
         x.flags.writeable = True
-        x.dtype = x.dtype[0]
+        _relabel(x, x.dtype[0])
 
 
 def _take(x):
     view = x.view()
-    x.dtype = np.dtype([(_FIELD, x.dtype)])
+    _relabel(x, np.dtype([(_FIELD, x.dtype)]))
     x.flags.writeable = False
     return view
+
+
+def _relabel(x, dtype):
+    """Give an array another dtype of the same size, in place; NumPy 2.5 deprecates the assignment in favour of a method."""
+    if hasattr(np.ndarray, "_set_dtype"):
+        x._set_dtype(dtype)
+    else:
+        x.dtype = dtype
 
 
 def _is_given(x, owner):
