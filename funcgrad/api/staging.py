@@ -168,7 +168,7 @@ class jit(Transformed):
     shape and structure, a Python scalar included.
 
     The program computes in the memory of a donated argument where that pays (NumPy, from 16 KB on): a result may lie
-    there, and the array is dead. NumPy cannot delete it; it turns into a read-only array of records ``donated to jit``,
+    there, and the array is dead. A group of operations that runs in blocks does not do so yet. NumPy cannot delete it; it turns into a read-only array of records ``donated to jit``,
     with which arithmetic raises TypeError. Only memory that is the array's own is taken: not that of a view, of a
     read-only array, or of one that is passed twice or closed over, which is copied instead and left alone. Views of a
     donated array that were made before the call are not told: they show what is written there. Under another transform
