@@ -297,9 +297,9 @@ def names(jaxpr):
 def test_named_calls_are_one_equation_in_every_transform(name, call):
     x = draw(2, 3, 2, 4)
     assert list(names(fg.make_jaxpr(call)(x))) == [name]
-    assert list(names(fg.make_jaxpr(fg.vmap(call))(x))) == [name]
+    assert list(names(fg.make_jaxpr(fg.vmap(call))(x))) == [f"vmap_{name}"]
     backward = list(names(fg.make_jaxpr(fg.grad(lambda x: fnp.sum(call(x))))(x)))
-    assert backward and set(backward) == {name}
+    assert backward and all(part.endswith(f"_{name}") for part in backward)
 
 
 def test_sparsemax():
