@@ -1,6 +1,7 @@
 """The strict operations: values against NumPy and naive loops, staged and eager; what they refuse."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -146,6 +147,11 @@ def test_sorting():
     both(lambda x: lax.sort(x, 0), np.sort(X, 0), X)
     a, b, c = RNG.integers(0, 3, 20), RNG.integers(0, 3, 20), np.arange(20)
     order = np.lexsort((b, a))
+    for stable in (True, False):
+        both(partial(lax.sort, is_stable=stable), np.sort(a), a)
+        got = lax.sort((b, a, c), is_stable=stable, num_keys=2)
+        assert_same(got[:2], (np.sort(b), a[np.lexsort((a, b))]))
+        assert_same((b[got[2]], a[got[2]]), got[:2])
     both(lambda *k: lax.sort(k, num_keys=2), (a[order], b[order], c[order]), a, b, c)
     x = np.array([3.0, 1.0, np.nan, 3.0, 2.0])
     both(lambda x: lax.top_k(x, 3), (x[[2, 0, 3]], np.array([2, 0, 3])), x)

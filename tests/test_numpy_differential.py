@@ -84,6 +84,7 @@ STATIC = {
     "FLAG": st.booleans(),
     "FLAG2": st.booleans(),
     "K": st.integers(-2, 2),
+    "KIND": st.sampled_from([None, "quicksort", "stable", "mergesort", "s", "bogus"]),
     "N": st.integers(0, 4),
     "M": st.integers(1, 3),
     "SHAPE": hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
@@ -138,6 +139,8 @@ rows("NAME(d, axis=AXIS_, keepdims=FLAG)", "nanargmax", "nanargmin")
 rows("NAME(a, axis=AXIS_, dtype=WIDE)", "sum", "mean", "cumsum", "cumprod", "nancumsum", "nancumprod")
 rows("NAME(a, axis=AXIS_)", "cumsum", "cumprod", "nancumsum", "nancumprod", "cumulative_sum", "cumulative_prod", "sort",
      "argsort", "flip", "squeeze")  # fmt: skip
+rows("NAME(a, axis=AXIS_, kind=KIND)", "sort", "argsort")
+rows("NAME(a, axis=AXIS_, stable=FLAG)", "sort", "argsort")
 rows("NAME(a, axis=AXIS, include_initial=FLAG)", "cumulative_sum", "cumulative_prod")
 rows("NAME(r, axis=AXES1, keepdims=FLAG)", "median", "nanmedian")
 rows("NAME(d, Q, axis=AXES1, method=METHOD, keepdims=FLAG)", "quantile")

@@ -1,5 +1,7 @@
 """Shapes, joining, padding, sorting and calculus along an axis, against NumPy: staged and eager."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -199,13 +201,46 @@ def test_pad_by_a_traced_value():
 # Sorting --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [None, "quicksort", "heapsort", "stable"])
+def test_a_sort_and_its_derivative_are_in_one_order(kind):
+    """With ties too, of which an order that is not stable may have any: values and tangents come from one element."""
+    x = RNG.integers(0, 5, (2, 300)).astype(float)
+    places = np.broadcast_to(np.arange(300.0), x.shape)
+    for wrap in (lambda f: f, fg.jit, fg.vmap):
+        order = wrap(lambda x: fnp.argsort(x, kind=kind))(x)
+        assert_same(np.take_along_axis(x, order, -1), np.sort(x))
+        y, t = wrap(lambda x, t: fg.jvp(lambda x: fnp.sort(x, kind=kind), (x,), (t,)))(x, places)
+        assert_same(y, np.sort(x))
+        assert_same(np.take_along_axis(x, t.astype(int), -1), y)
+        assert_same(np.sort(t), places.copy())
+        ct = wrap(lambda x, t: fg.vjp(lambda x: fnp.sort(x, kind=kind), x)[1](t)[0])(x, places)
+        assert_same(ct, np.argsort(t).astype(float))
+        if kind == "stable":
+            assert_same(t.astype(int), np.argsort(x, kind="stable"))
+
+
+def test_the_order_of_equal_elements_is_kept_where_that_is_asked_for():
+    x = np.zeros(1000)
+    asked = {"stable": True}, {"kind": "stable"}, {"kind": "mergesort"}
+    assert not fg.make_jaxpr(fnp.argsort)(x).eqns[0].params["stable"]
+    for how in asked:
+        (eqn,) = fg.make_jaxpr(partial(fnp.argsort, **how))(x).eqns
+        assert eqn.params["stable"]
+    with pytest.raises(ValueError, match="sort kind must be one of"):
+        fg.jit(lambda x: fnp.sort(x, kind="bubble"))(x)
+    with pytest.raises(ValueError, match="can't be provided at the same time"):
+        fg.jit(lambda x: fnp.sort(x, kind="stable", stable=True))(x)
+
+
 def test_sorting():
     for axis in (0, 1, -1, None):
         both("sort", X, axis)
         both("argsort", X, axis)
     many = RNG.integers(0, 5, 40)
     both("sort", many)
-    both("argsort", many, stable=True)
+    for asked in ({"stable": True}, {"kind": "stable"}, {"kind": "mergesort"}, {"kind": "S"}):
+        both("sort", many, **asked)
+        both("argsort", many, **asked)
     assert_same(staged(lambda x: fnp.partition(x, 2), X), np.sort(X))
     assert_same(fnp.partition(X, 2), np.sort(X))
     assert_same(fnp.argpartition(X, 2, 0), np.argsort(X, 0, stable=True))

@@ -91,18 +91,18 @@ def iota(xp, *, shape, dtype, axis, device=None):
     return _copy(xp, xp.broadcast_to(xp.reshape(index, tuple(aligned)), tuple(shape)))
 
 
-def sort(xp, x, *, axis):
+def sort(xp, x, *, axis, stable):
     """x in ascending order along an axis."""
     refuse_complex(xp, "sort", x)
     if is_bool(xp, x):
-        return xp.astype(xp.sort(xp.astype(x, xp.uint8), axis=axis), xp.bool)
-    return xp.sort(x, axis=axis)
+        return xp.astype(xp.sort(xp.astype(x, xp.uint8), axis=axis, stable=stable), xp.bool)
+    return xp.sort(x, axis=axis, stable=stable)
 
 
-def argsort(xp, x, *, axis):
-    """The indices that sort x along an axis; equal elements keep their order."""
+def argsort(xp, x, *, axis, stable):
+    """The indices that sort x along an axis; equal elements keep their order if `stable`."""
     refuse_complex(xp, "argsort", x)
-    order = xp.argsort(xp.astype(x, xp.uint8) if is_bool(xp, x) else x, axis=axis, stable=True)
+    order = xp.argsort(xp.astype(x, xp.uint8) if is_bool(xp, x) else x, axis=axis, stable=stable)
     return xp.astype(order, xp.int64)
 
 

@@ -74,14 +74,14 @@ def iota(*, shape, dtype, axis):
     return result
 
 
-def sort(x, *, axis):
+def sort(x, *, axis, stable):
     """x in ascending order along an axis, NaN last."""
-    return np.sort(x, axis)
+    return np.sort(x, axis, stable=stable)
 
 
-def argsort(x, *, axis):
-    """The indices that sort x along an axis; equal elements keep their order."""
-    return np.argsort(x, axis, kind="stable")
+def argsort(x, *, axis, stable):
+    """The indices that sort x along an axis; equal elements keep their order if `stable`."""
+    return np.argsort(x, axis, stable=stable)
 
 
 def optimization_barrier(*xs):

@@ -137,14 +137,14 @@ def _take_along(x: Any, order: Any, axis: int) -> Any:
 
 
 def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Any:
-    """The elements in ascending order along an axis, NaN last; sorting is always stable.
+    """The elements in ascending order along an axis, NaN last; equal ones keep their order if ``is_stable``.
 
     Of a sequence of arrays of one shape, the first ``num_keys`` are the keys, the first of them the most important, and
     all are brought into the order of the keys.
     """
     if not isinstance(operand, (tuple, list)):
         (x,) = operands("sort", operand)
-        return apply(prim.sort, x, axis=canonical_axis("sort", dimension, aval_of(x).ndim))
+        return apply(prim.sort, x, axis=canonical_axis("sort", dimension, aval_of(x).ndim), stable=is_stable)
     arrays = [operands("sort", x)[0] for x in operand]
     shapes = [aval_of(x).shape for x in arrays]
     if not arrays or any(s != shapes[0] for s in shapes) or not 1 <= num_keys <= len(arrays):
@@ -152,8 +152,9 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     axis = canonical_axis("sort", dimension, len(shapes[0]))
     order = None
     for key in reversed(arrays[:num_keys]):
-        # A stable sort by the less important keys first.
-        now = prim.argsort(key if order is None else _take_along(key, order, axis), axis=axis)
+        # By the less important keys first: a stable sort keeps their order.
+        stable = is_stable or order is not None
+        now = prim.argsort(key if order is None else _take_along(key, order, axis), axis=axis, stable=stable)
         order = now if order is None else _take_along(order, now, axis)
     return tuple(_take_along(x, order, axis) for x in arrays)
 
@@ -167,7 +168,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Any, Any]:
     if not 0 <= k <= n:
         raise OperandError(f"lax.top_k: k = {k} must be between 0 and {n}, the size of axis {axis} of {have}")
     # The reverse of an ascending stable order of the reversed array is descending, and stable.
-    backwards = prim.argsort(prim.rev(x, axes=(axis,)), axis=axis)
+    backwards = prim.argsort(prim.rev(x, axes=(axis,)), axis=axis, stable=True)
     order = prim.sub(np.int64(n - 1), slice_in_dim(backwards, n - k, n, axis=axis))
     order = prim.rev(order, axes=(axis,))
     return _take_along(x, order, axis), order

@@ -203,7 +203,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     if period is not None:
         period = _abs(period)
         x, xp = remainder(x, period), remainder(xp, period)
-        order = prim.argsort(xp, axis=0)
+        order = prim.argsort(xp, axis=0, stable=False)
         xp, fp = take(xp, order), take(fp, order)
         n = xp.shape[0]
         around = [subtract(slice_along(xp, 0, n - 1, n), period), xp, add(slice_along(xp, 0, 0, 1), period)]

@@ -223,7 +223,7 @@ def _true_places(a: Any, size: int) -> tuple[Any, Any]:
     """The flat indices of the True elements, cut or filled up to ``size``, and which of them are real."""
     n = prod(a.shape)
     mask = prim.reshape(_is_true(a), shape=(n,))
-    places = prim.argsort(prim.not_(mask), axis=0)
+    places = prim.argsort(prim.not_(mask), axis=0, stable=True)
     if size <= n:
         places = prim.slice_(places, start=(0,), limit=(size,), stride=(1,))
     else:

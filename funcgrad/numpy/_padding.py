@@ -177,7 +177,7 @@ def _reduced(x: Any, axis: int, mode: str) -> Any:
     dtype, n = dtype_of(x), x.shape[axis]
     y = _computing(x)
     if mode == "median":
-        y = slice_along(prim.sort(y, axis=axis), axis, (n - 1) // 2, n // 2 + 1)
+        y = slice_along(prim.sort(y, axis=axis, stable=False), axis, (n - 1) // 2, n // 2 + 1)
         n = y.shape[axis]
     mean = prim.div(prim.reduce_sum(y, axes=(axis,)), np.dtype(y.dtype).type(n))
     return convert_to(prim.round_(mean) if dtype.kind in "iu" else mean, dtype)

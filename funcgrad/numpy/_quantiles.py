@@ -47,7 +47,7 @@ def median(a: Any, axis: Axis = None, out: Any = None, overwrite_input: bool = F
     n = shape_of(x)[-1]
     if n == 0:
         return keep_axes(full(shape_of(x)[:-1], math.nan, outer), shape, axes, keepdims)
-    ordered = p.sort(x, axis=len(shape_of(x)) - 1)
+    ordered = p.sort(x, axis=len(shape_of(x)) - 1, stable=False)
     low, high = (convert_to(_element(ordered, i), inner) for i in ((n - 1) // 2, n // 2))
     middle = low if n % 2 else p.div(p.add(low, high), 2)
     if is_inexact(dtype):
@@ -121,7 +121,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, method: str, keepdims: bool
     if not n:
         raise IndexError(f"{name}: there is no element along the axes {axes} of an array of shape {shape}")
     wanted = _interpolated(dtype, q)
-    ordered = p.sort(x, axis=len(shape_of(x)) - 1)
+    ordered = p.sort(x, axis=len(shape_of(x)) - 1, stable=False)
     q = convert_to(q, _FLOAT64)
     q_shape = shape_of(q)
     place = p.mul(q, float(n - 1))
@@ -233,7 +233,7 @@ def _nan_quantile(name: str, a: Any, q: Any, axis: Axis, keepdims: bool, median:
         return keep_axes(
             full((*shape_of(q), *shape_of(x)[:-1]), math.nan, dtype), shape, axes, keepdims and not shape_of(q)
         )
-    ordered = p.sort(x, axis=last)
+    ordered = p.sort(x, axis=last, stable=False)
     count = p.reduce_sum(convert_to(p.eq(x, x), _FLOAT64), axes=(last,))
     wanted = _interpolated(aval_of(x).dtype, q)
     q = convert_to(q, _FLOAT64)

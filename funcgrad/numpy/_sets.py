@@ -143,7 +143,7 @@ def _selected(
         nowhere = np.zeros(size, INDEX)
         return _filled(size, fill_value, dtype), nowhere, nowhere
     # A stable sort: in a group the elements of the first array come first, each array's in their order.
-    order = prim.argsort(x, axis=0)
+    order = prim.argsort(x, axis=0, stable=True)
     ordered = prim.gather(x, order, axes=(0,))
     second = prim.ge(order, np.int64(split))
     before, after = slice_along(ordered, 0, 0, n - 1), slice_along(ordered, 0, 1, n)

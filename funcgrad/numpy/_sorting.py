@@ -1,6 +1,7 @@
 """Sorting, and what sorting finds: unique values, membership.
 
-All sorts are stable, so that ``kind`` and ``stable`` change nothing. NaN goes last, as in NumPy.
+A sort is stable where ``kind`` or ``stable`` asks for it, as NumPy's is; of the other kinds all are the default one.
+NaN goes last.
 """
 
 from __future__ import annotations
@@ -44,10 +45,16 @@ def _prepared(name: str, a: Any, axis: int | None, order: Any) -> tuple[Any, int
     return a, normalize_axis(axis, a.ndim)
 
 
+def _is_stable(kind: Any, stable: bool | None) -> bool:
+    """Whether equal elements keep their order; raises what NumPy raises for a ``kind`` that it does not know."""
+    np.sort(np.empty(0), kind=kind, stable=stable)
+    return bool(stable) or (kind is not None and kind[:1].lower() in ("m", "s", b"m", b"s"))
+
+
 @eager(np.sort)
 def _sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None) -> Any:
     a, axis = _prepared("sort", a, axis, order)
-    return prim.sort(a, axis=axis)
+    return prim.sort(a, axis=axis, stable=_is_stable(kind, stable))
 
 
 @eager(np.argsort)
@@ -55,7 +62,7 @@ def _argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None,
     if axis in (0, -1) and not np.shape(a):
         axis = None
     a, axis = _prepared("argsort", a, axis, order)
-    return prim.argsort(a, axis=axis)
+    return prim.argsort(a, axis=axis, stable=_is_stable(kind, stable))
 
 
 def sort(
@@ -67,7 +74,7 @@ def sort(
     stable: bool | None = None,
     descending: bool = False,
 ) -> Any:
-    """As :func:`numpy.sort`, always stable; ``descending`` as from NumPy 2.5 on, NaN last either way."""
+    """As :func:`numpy.sort`; ``descending`` as from NumPy 2.5 on, NaN last either way."""
     if not descending:
         return _sort(a, axis, kind, order, stable=stable)
     a, along = _prepared("sort", a, axis, order)
@@ -83,7 +90,7 @@ def argsort(
     stable: bool | None = None,
     descending: bool = False,
 ) -> Any:
-    """As :func:`numpy.argsort`, of traced values always stable; ``descending`` as of :func:`sort`."""
+    """As :func:`numpy.argsort`; ``descending`` as of :func:`sort`, and stable."""
     if not descending:
         return _argsort(a, axis, kind, order, stable=stable)
     a, along = _prepared("argsort", a, axis, order)
@@ -96,11 +103,11 @@ def _from_the_largest(a: Any, axis: int) -> Any:
     The ascending order of the array from its end, read from its end: equal elements come out in their own order.
     """
     n = a.shape[axis]
-    order = prim.rev(prim.argsort(prim.rev(a, axes=(axis,)), axis=axis), axes=(axis,))
+    order = prim.rev(prim.argsort(prim.rev(a, axes=(axis,)), axis=axis, stable=True), axes=(axis,))
     order = prim.sub(np.int64(n - 1), order)
     if is_inexact(a.dtype):
         taken = take_along_axis(a, order, axis)
-        last = prim.argsort(prim.ne(taken, taken), axis=axis)
+        last = prim.argsort(prim.ne(taken, taken), axis=axis, stable=True)
         order = take_along_axis(order, last, axis)
     return order
 
@@ -150,11 +157,12 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
     if any(k.shape != rows[0].shape for k in rows):
         raise OperandError(f"lexsort: all keys need to be the same shape, not {', '.join(str(k.shape) for k in rows)}")
     if not rows[0].ndim:
-        return prim.argsort(reshape_to(rows[0], (1,)), axis=0)
+        return prim.argsort(reshape_to(rows[0], (1,)), axis=0, stable=True)
     axis = normalize_axis(axis, rows[0].ndim)
-    order = prim.argsort(rows[0], axis=axis)
+    order = prim.argsort(rows[0], axis=axis, stable=True)
     for key in rows[1:]:
-        order = take_along_axis(order, prim.argsort(take_along_axis(key, order, axis), axis=axis), axis)
+        again = prim.argsort(take_along_axis(key, order, axis), axis=axis, stable=True)
+        order = take_along_axis(order, again, axis)
     return order
 
 
@@ -169,7 +177,7 @@ def isin(
     n = tests.shape[0]
     if not n:
         return full(x.shape, invert)
-    ordered = prim.sort(tests, axis=0)
+    ordered = prim.sort(tests, axis=0, stable=False)
     place = prim.min_(searchsorted(ordered, x), np.int64(n - 1))
     found = prim.eq(prim.gather(ordered, place, axes=(0,)), x)
     return prim.not_(found) if invert else found
@@ -242,7 +250,7 @@ def _unique(ar: Any, size: int, fill_value: Any, equal_nan: bool) -> tuple[Any, 
     if not n:
         zeros = np.zeros(size, INDEX)
         return full((size,), 0 if fill_value is None else fill_value, x.dtype), zeros, np.zeros(ar.shape, INDEX), zeros
-    order = prim.argsort(x, axis=0)
+    order = prim.argsort(x, axis=0, stable=True)
     ordered = prim.gather(x, order, axes=(0,))
     before, after = slice_along(ordered, 0, 0, n - 1), slice_along(ordered, 0, 1, n)
     new = prim.ne(before, after)

@@ -107,7 +107,7 @@ def _others(u: Any, places: Any) -> Any:
     shape, count = shape_of(u), int(np.prod(shape_of(places), dtype=np.int64))
     rows = structure.reshape(u, shape=(count, *shape[len(shape_of(places)) :]))
     places = structure.reshape(places, shape=(count,))
-    order = structure.argsort(places, axis=0)
+    order = structure.argsort(places, axis=0, stable=False)
     rows, places = gather(rows, order, axes=(0,)), gather(places, order, axes=(0,))
     one, none = dtype_of(u).type(1), _INT.type(-1)
     product = None
@@ -125,7 +125,7 @@ def _others(u: Any, places: Any) -> Any:
         while step < count:
             running, step = ew.mul(running, moved(running, step)), 2 * step
         product = running if product is None else ew.mul(product, running)
-    back = structure.argsort(order, axis=0)
+    back = structure.argsort(order, axis=0, stable=False)
     return structure.reshape(gather(product, back, axes=(0,)), shape=shape)
 
 

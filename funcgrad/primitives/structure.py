@@ -264,7 +264,11 @@ class Iota(Primitive):
 
 
 class Sort(Primitive):
-    """The elements in ascending order along ``axis``; NaN last."""
+    """The elements in ascending order along ``axis``, NaN last; ``stable`` as in :class:`Argsort`.
+
+    The values of a derivative are taken in the order that :class:`Argsort` finds, as the tangents are: among equal
+    elements, the same one gives both.
+    """
 
     name = "sort"
 
@@ -273,18 +277,18 @@ class Sort(Primitive):
 
     def jvp(self, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         (x,), (t,) = primals, tangents
-        order = argsort(x, axis=params["axis"])
+        order = argsort(x, **params)
         return (
             indexing.take_along(x, order, params["axis"]),
             indexing.take_along(t, order, params["axis"]),
         )
 
     def batch(self, size: int, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> tuple[Any, Any]:
-        return self(args[0], axis=params["axis"] + 1), True
+        return self(args[0], **(params | {"axis": params["axis"] + 1})), True
 
 
 class Argsort(Sort):
-    """The indices that sort along ``axis``, stably."""
+    """The indices that sort along ``axis``; ``stable``: those of equal elements are in ascending order."""
 
     name = "argsort"
 
