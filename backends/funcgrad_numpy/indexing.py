@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 
@@ -26,10 +28,8 @@ def scatter(x, updates, *indices, axes, kind, unique=False, out=None):
         view = _front(result, axes)
         view[indices] = operation(view[indices], updates)
     elif axes == tuple(range(len(axes))) and result.flags.c_contiguous:
-        # ufunc.at is fast for a flat array only, so every element gets its own index.
-        rows = _flat_index(indices, result.shape[: len(axes)])
-        width = result[(0,) * len(axes)].size if result.size else 0
-        flat = rows.reshape(-1, 1) * width + np.arange(width)
+        # ufunc.at is fast for a flat array and index only, so every element gets its own.
+        flat = indices[0] if result.ndim == 1 else _flat_index(indices, result.shape)
         operation.at(result.reshape(-1), flat.reshape(-1), np.ravel(updates))
     else:
         operation.at(_front(result, axes), indices, updates)
@@ -44,14 +44,15 @@ def _front(x, axes):
 
 
 def _flat_index(indices, shape):
-    """Row-major positions in an array of this shape."""
+    """The row-major position of every element, in an array of this shape, that indices of its first axes name."""
     flat = 0
     for index, n in zip(indices, shape):
         wrong = (index < -n) | (index >= n)
         if wrong.any():
             raise IndexError(f"index {index[wrong].flat[0]} is out of bounds for an axis of size {n}")
         flat = flat * n + np.where(index < 0, index + n, index)
-    return flat
+    width = prod(shape[len(indices) :])
+    return flat if width == 1 else flat[..., None] * width + np.arange(width)
 
 
 def dynamic_slice(x, *starts, sizes):
