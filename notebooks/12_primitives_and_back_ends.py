@@ -70,8 +70,9 @@ fg.make_jaxpr(fg.vmap(fg.grad(f)))(x)
 #
 # * `type`: what is the result's shape and dtype?
 # * `jvp`: what is the tangent? The map is linear, so it is the same map of the tangent.
-# * `transpose`: as a matrix it has ones at $(i, i)$ and $(i, i+1)$. Its transpose takes $\bar y$ to $\bar x_j = \bar y_j + \bar y_{j-1}$, where
-#   what is beyond an end is zero: $\bar y$ with a zero behind it plus $\bar y$ with a zero before it.
+# * `transpose`: as a matrix it has ones at $(i, i)$ and $(i, i+1)$. Its transpose takes $\bar y$ to
+#   $\bar x_j = \bar y_j + \bar y_{j-1}$, where what is beyond an end is zero: $\bar y$ with a zero behind it plus $\bar y$ with a
+#   zero before it.
 # * `batch`: and if there is one more axis, in front? It works along the last one, and does not mind.
 
 
@@ -106,8 +107,9 @@ assert np.array_equal(jacobian, np.eye(3, 4) + np.eye(3, 4, k=1))
 jacobian
 
 # %% [markdown]
-# `jacrev` went through `transpose`, `jacfwd` through `jvp`: that they agree is the law $\langle w, Jv\rangle = \langle J^T w, v\rangle$. `check_grads` tests it in random
-# directions, beside finite differences. The rule of `batch` has the law that `vmap` is a loop:
+# `jacrev` went through `transpose`, `jacfwd` through `jvp`: that they agree is the law
+# $\langle w, Jv\rangle = \langle J^T w, v\rangle$. `check_grads` tests it in random directions, beside finite differences. The
+# rule of `batch` has the law that `vmap` is a loop:
 
 # %%
 rng = np.random.default_rng(0)

@@ -288,4 +288,4 @@ assert peaks[1] < peaks[0]
 print(fg.inspect.explain(step, params, x, y))
 
 # %% [markdown]
-# **Next:** `docs/course.md`, lecture 1 and the homework on back ends, for where these ideas come from.
+# **Next:** `14_reading_the_course_notes`, the same network in three programming models.
