@@ -13,6 +13,7 @@ from .source import user_source
 __all__ = [
     "BackendError",
     "ConcretizationError",
+    "DataError",
     "ForeignArrayError",
     "FuncgradError",
     "IRError",
@@ -117,6 +118,15 @@ class SerializationError(FuncgradError, ValueError):
     Save arrays and Python numbers in dicts, lists, tuples, namedtuples and registered dataclasses; load a file with
     ``like=``, a value of the structure it was saved with.
     """
+
+
+class DataError(FuncgradError, ValueError):
+    """A data file is missing, damaged, of another format, or does not fit the file it belongs to.
+
+    The message is one line: the file, then what is wrong with it.
+    """
+
+    locate = False
 
 
 class StaticArgumentError(FuncgradError, ValueError):

@@ -3,10 +3,10 @@
 Everything returned is a plain ``numpy.ndarray``; a file that cannot be used raises ``DataError``.
 """
 
+from ..core.errors import DataError
 from .cifar import load_cifar10, load_cifar100
 from .digits import load_digits
 from .download import download, fetch
-from .errors import DataError
 from .idx import load_mnist, read_idx
 from .loader import DataLoader, Dataset, prefetch
 from .text import Dictionary, batchify, bptt_windows, load_ptb, read_tokens

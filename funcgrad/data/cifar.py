@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError
+from ..core.errors import DataError
 
 __all__ = ["load_cifar10", "load_cifar100"]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from .errors import DataError
+from ..core.errors import DataError
 
 __all__ = ["DATASETS", "download", "fetch"]
 
@@ -66,7 +66,7 @@ def download(name: str, directory: str | os.PathLike[str], *, progress: bool | N
     >>> download("imagenet", "data")
     Traceback (most recent call last):
         ...
-    funcgrad.data.errors.DataError: there is no data set 'imagenet' to download; there are: cifar10, cifar100, ...
+    funcgrad.core.errors.DataError: there is no data set 'imagenet' to download; there are: cifar10, cifar100, ...
     """
     if name not in DATASETS:
         raise DataError(f"there is no data set {name!r} to download; there are: {', '.join(sorted(DATASETS))}")

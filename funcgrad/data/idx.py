@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from .errors import DataError
+from ..core.errors import DataError
 
 __all__ = ["load_mnist", "read_idx"]
 

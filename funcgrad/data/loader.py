@@ -14,7 +14,7 @@ import numpy as np
 
 from funcgrad import random, tree
 
-from .errors import DataError
+from ..core.errors import DataError
 from .transforms import Transform
 
 __all__ = ["DataLoader", "Dataset", "prefetch"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError
+from ..core.errors import DataError
 
 __all__ = ["Dictionary", "batchify", "bptt_windows", "load_ptb", "read_tokens"]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from funcgrad import random
 
-from .errors import DataError
+from ..core.errors import DataError
 
 __all__ = ["Transform", "compose", "normalize", "random_crop", "random_flip"]
 
