@@ -293,6 +293,21 @@ def test_resnet9_on_images_of_the_course():
     ]  # fmt: skip
 
 
+def test_images_of_a_wrong_shape():
+    images = np.zeros((2, 28, 28), np.float32)
+    with pytest.raises(
+        OperandError, match=r"nn.linear: x of shape \(2, 28, 28\) does not fit a weight of shape \(784, 5\)"
+    ):
+        nn.MLP.init(KEY, (784, 5))(images)
+    model = nn.ResNet9.init(KEY, channels=1)
+    for run in (lambda f: f, fg.jit):
+        for x in (images, np.zeros((2, 28, 28, 3), np.float32), np.zeros((2, 1, 28, 28), np.float32)):
+            with pytest.raises(
+                OperandError, match=r"x of shape .* does not fit a kernel .* \(batch, \*spatial, channels\)"
+            ):
+                run(model)(x, model.init_state())
+
+
 # Models of one's own --------------------------------------------------------------------------------------------------
 
 
