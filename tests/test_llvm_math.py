@@ -5,95 +5,30 @@ float32 is compared with NumPy's and SciPy's float64 functions, float64 with mpm
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 llvm = pytest.importorskip("llvmlite.binding")
+pytest.importorskip("scipy")
+
+from elementary import BINARY, LANES, UNARY, Loop, errors_in_ulp, oracle, worst_error  # noqa: E402
 
 from funcgrad_llvm.math import FUNCTIONS, definitions, symbol  # noqa: E402
 
-BINARY = {"atan2", "pow"}
-UNARY = sorted(set(FUNCTIONS) - BINARY)
-LANES = {"float32": 16, "float64": 8}
-TYPES = {"float32": "float", "float64": "double"}
-NUMPY_NAMES = {
-    "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh",
-    "atan2": "arctan2", "pow": "power",
-}  # fmt: skip
 
-
-class Loop:
-    """A compiled loop over arrays of a multiple of the number of lanes; `lanes = 1` is the scalar function."""
-
-    def __init__(self, name: str, dtype: str, lanes: int | None = None) -> None:
-        self.dtype, self.lanes = np.dtype(dtype), lanes or LANES[dtype]
-        self.operands = 2 if name in BINARY else 1
-        function, scalar = symbol(name, dtype, self.lanes), TYPES[dtype]
-        assert function is not None
-        vector = scalar if self.lanes == 1 else f"<{self.lanes} x {scalar}>"
-        size = self.dtype.itemsize
-        loads = [
-            f"  %a{i} = getelementptr {scalar}, ptr %in{i}, i64 %i\n  %x{i} = load {vector}, ptr %a{i}, align {size}"
-            for i in range(self.operands)
-        ]
-        text = "\n".join([
-            definitions([function]),
-            f"define void @loop(ptr %out, i64 %n, {', '.join(f'ptr %in{i}' for i in range(self.operands))}) {{",
-            "entry:", "  br label %body", "body:", "  %i = phi i64 [ 0, %entry ], [ %next, %body ]", *loads,
-            f"  %y = call {vector} @{function}({', '.join(f'{vector} %x{i}' for i in range(self.operands))})",
-            f"  %o = getelementptr {scalar}, ptr %out, i64 %i", f"  store {vector} %y, ptr %o, align {size}",
-            f"  %next = add i64 %i, {self.lanes}", "  %more = icmp slt i64 %next, %n",
-            "  br i1 %more, label %body, label %end", "end:", "  ret void", "}",
-        ])  # fmt: skip
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(text)
-        module.verify()
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), opt=2, reloc="pic", codemodel="jitdefault", jit=True
-        )
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-        builder.getModulePassManager().run(module, builder)
-        self.assembly = machine.emit_assembly(module)
-        self.engine = llvm.create_mcjit_compiler(module, machine)
-        self.engine.finalize_object()
-        pointers = [ctypes.c_void_p] * self.operands
-        signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, *pointers)
-        self.call = signature(self.engine.get_function_address("loop"))
-
-    def __call__(self, *xs):
-        n = np.size(xs[0])
-        padded = [np.resize(np.asarray(x, self.dtype), -(-n // self.lanes) * self.lanes) for x in xs]
-        out = np.empty_like(padded[0])
-        self.call(out.ctypes.data, out.size, *(x.ctypes.data for x in padded))
-        return out[:n]
-
-
-def oracle(name):
-    """NumPy's or SciPy's function."""
-    if name == "rsqrt":
-        return lambda x: 1 / np.sqrt(x)
-    if name in ("erf", "erfc", "logistic"):
-        special = pytest.importorskip("scipy.special")
-        return getattr(special, {"logistic": "expit"}.get(name, name))
-    return getattr(np, NUMPY_NAMES.get(name, name))
-
-
-def errors_in_ulp(y, exact):
-    """Distance of float32 results from float64 ones, in units of the last place of float32; 0 where both are the same
-    special number or the right overflow, infinity where one is special."""
-    with np.errstate(all="ignore"):
-        rounded = exact.astype(np.float32)
-        ulp = np.spacing(np.abs(np.where(np.isfinite(rounded), rounded, np.float32(2.0**127)))).astype(np.float64)
-        # Overflow begins half an ulp above the largest number: nearby, either is right to within an ulp.
-        got = np.where(np.isinf(y), np.copysign(np.float64(2.0**128), y), y.astype(np.float64))
-        wanted = np.where(np.abs(exact) > 2.0**128, np.copysign(2.0**128, exact), exact)
-        distance = np.abs(got - wanted) / ulp
-        return np.where(np.isnan(exact) == np.isnan(y), np.where(np.isnan(exact), 0, distance), np.inf)
+def test_errors_in_ulp():
+    """What the measure says of results that are wrong in a known way."""
+    one, largest, tiny = np.float32(1), np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal
+    inf, nan = np.float32(np.inf), np.float32(np.nan)
+    got = np.array([1, np.nextafter(one, 2), np.nextafter(one, 0), tiny, 0, -0.0, inf, nan, nan, 1, inf], np.float32)
+    exact = np.array([1, 1, 1, 3 * float(tiny), float(tiny) / 4, 0, float(largest), nan, 1, nan, 1])
+    wanted = [0, 1, 0.5, 2, 0.25, np.inf, 1, 0, np.inf, np.inf, np.inf]
+    np.testing.assert_array_equal(errors_in_ulp(got[:-1], exact[:-1]), wanted[:-1])
+    assert errors_in_ulp(got, exact)[-1] > 1e38 / 2**127
 
 
 def assert_same_special(got, wanted, xs):
@@ -107,26 +42,15 @@ def assert_same_special(got, wanted, xs):
 
 @pytest.mark.parametrize("name", UNARY)
 def test_float32_is_within_2_ulp(name):
-    patterns = np.arange(0, 2**32, 16381, dtype=np.uint64).astype(np.uint32)  # 2^18 of them
-    x = patterns.view(np.float32)
-    with np.errstate(all="ignore"):
-        exact = oracle(name)(x.astype(np.float64))
-    errors = errors_in_ulp(Loop(name, "float32")(x), exact)
-    worst = np.argmax(errors)
-    assert errors[worst] <= 2, f"{name}({x[worst]!r}) is {errors[worst]} ulp off"
+    worst = worst_error(name, [range(0, 2**32, 16381)])  # 2^18 of them
+    assert worst.error <= 2, f"{name}({worst.argument!r}) is {worst.error} ulp off"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", UNARY)
 def test_every_float32_is_within_2_ulp(name):
-    loop, reference = Loop(name, "float32"), oracle(name)
-    for start in range(0, 2**32, 2**24):
-        x = np.arange(start, start + 2**24, dtype=np.uint64).astype(np.uint32).view(np.float32)
-        with np.errstate(all="ignore"):
-            exact = reference(x.astype(np.float64))
-        errors = errors_in_ulp(loop(x), exact)
-        worst = np.argmax(errors)
-        assert errors[worst] <= 2, f"{name}({x[worst]!r}) is {errors[worst]} ulp off"
+    worst = worst_error(name)
+    assert worst.error <= 2, f"{name}({worst.argument!r}) is {worst.error} ulp off"
 
 
 #: Where the result is finite and not constant, for float64.
@@ -302,8 +226,6 @@ def test_symbols_of_what_there_is():
 @pytest.mark.skipif(importlib.util.find_spec("mpmath") is None, reason="needs mpmath")
 @pytest.mark.slow
 def test_coefficients_are_derived():
-    from pathlib import Path
-
     import minimax
 
     source = Path(minimax.__file__).parent.parent / "backends/funcgrad_llvm/math/coefficients.py"

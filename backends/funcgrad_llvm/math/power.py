@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from . import coefficients
 from .ir import (
     Value,
     absolute,
+    convert,
     copy_sign,
     equal,
     floor,
     fma,
     horner,
-    is_nan,
+    maximum,
+    minimum,
     narrow,
     nearest_integer,
-    power_of_two,
     scale_by_power_of_two,
     select,
     square_root,
@@ -59,13 +59,19 @@ _INVERSE_LN2 = (1.4426950408889634, 2.0355273740931033e-17)
 _TWO_THIRDS = (2 / 3, 3.700743415417188e-17)
 
 
+def _split(a: Value) -> tuple[Value, Value]:
+    """k and m with a = 2^k m; k is -inf at 0, and a at infinity and NaN, so that 2^(y (k + log2(m))) is right there."""
+    k, m = split(a)
+    return select(equal(a, 0), -math.inf, select(a < math.inf, k, a)), m
+
+
 def _logarithm(a: Value) -> tuple[Value, Value]:
     """log2(a) as the sum of two float64, to about 2^-65.
 
     With s = f / (2 + f), z = s^2: log(1 + f) = s (2 + 2/3 z + z^2 Q(z)). All but z^2 Q(z), which is small, is computed
     with its rounding error.
     """
-    k, m = split(a)
+    k, m = _split(a)
     f, d = m - 1, m + 1
     inverse = 1 / d
     s = f * inverse
@@ -96,7 +102,9 @@ def _exponential(high: Value, low: Value) -> Value:
 
 
 def _power_of_magnitude(a: Value, y: Value) -> Value:
-    """a^y = 2^(y log2(a)) for positive a."""
+    """a^y = 2^(y log2(a)) for a >= 0 and finite y."""
+    if a.format.bits == 32:
+        return _power_of_single(a, y)
     high, low = _logarithm(a)
     e = y * high
     e_low = fma(y, high, -e) + y * low
@@ -104,40 +112,31 @@ def _power_of_magnitude(a: Value, y: Value) -> Value:
 
 
 def _power_of_single(a: Value, y: Value) -> Value:
-    """The same, to 2^-28 or so, in float64 without corrections."""
-    k, m = split(a)
-    f = m - 1
+    """The same for float32, to 2^-25 or so.
+
+    Only the logarithm and its multiple need float64: an exponent has up to 8 bits before the point, which the fraction
+    of a float32 lacks behind it.
+    """
+    k, m = _split(a)
+    f = widen(m - 1)
     s = f / (2 + f)
-    z = s * s
-    exponent = y * fma(s, horner(z, coefficients.LOG2_SINGLE[64]), k)
-    exponent = select(exponent > 200, 200, select(exponent < -200, -200, exponent))
+    exponent = widen(y) * fma(s, horner(s * s, coefficients.LOG2_SINGLE[64]), widen(k))
+    exponent = maximum(minimum(exponent, 200.0), -200.0)
     n, integer = nearest_integer(exponent)
-    r = exponent - n
-    return fma(r, horner(r, coefficients.EXP2[32]), 1) * power_of_two(integer)
+    r = narrow(exponent - n)
+    return scale_by_power_of_two(fma(r, horner(r, coefficients.EXP2[32]), 1), convert("trunc", integer, "i32"))
 
 
 def pow(x: Value, y: Value) -> Value:
     """x^y, with the special cases of C99, Annex F.9.4.4."""
-    if x.format.bits == 32:
-        return narrow(_signed_power(widen(x), widen(y), _power_of_single))
-    return _signed_power(x, y, _power_of_magnitude)
-
-
-def _signed_power(x: Value, y: Value, power: Callable[[Value, Value], Value]) -> Value:
     a = absolute(x)
+    # An infinite y is as good as a large one, but for 0 y, which is the exponent of |x| = 1.
+    largest = 2.0**x.format.bias
+    magnitude = _power_of_magnitude(a, maximum(minimum(y, largest), -largest))
+    # A finite number below zero has a power for integers only, which has its sign for odd ones.
+    half = 0.5 * y
     y_integer = equal(floor(y), y)
-    y_half = 0.5 * y
-    y_odd = select(equal(floor(y_half), y_half), y.constant(0), select(y_integer, y.constant(1), 0))
-    magnitude = power(a, y)
-    growing = select(a < 1, -y, y) > 0
-    magnitude = select(
-        equal(select(equal(a, 0), math.inf, a), math.inf), select(growing, y.constant(math.inf), 0), magnitude
-    )
-    magnitude = select(equal(a, 1), 1, magnitude)
-    # A finite number below zero has a power for integers only.
-    y_defined = select(y_integer, magnitude, math.nan)
-    magnitude = select(x < 0, select(a < math.inf, y_defined, magnitude), magnitude)
-    z = select(y_odd > 0, copy_sign(magnitude, x), magnitude)
-    z = select(is_nan(x), x, select(is_nan(y), y, z))
-    z = select(equal(x, 1), 1, z)
-    return select(equal(y, 0), 1, z)
+    signed = select(equal(floor(half), half), magnitude, copy_sign(magnitude, x))
+    below_zero = select(x < 0, a, math.inf) < math.inf
+    z = select(y_integer, signed, select(below_zero, math.nan, magnitude))
+    return select(equal(y, 0), 1, select(equal(x, 1), 1, z))
