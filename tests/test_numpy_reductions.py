@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy_oracle import ALL, FLOATS, INTS, against, assert_same, example, staged
 
+import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad.core.errors import OperandError
 
@@ -60,6 +61,20 @@ def test_places_of_extrema(name):
     x = np.array([[1.0, math.nan, 3.0], [2.0, 2.0, math.nan]])
     for axis in [None, 1]:
         against(*both(name, axis=axis), x)
+
+
+@pytest.mark.parametrize("name", ["nanargmax", "nanargmin"])
+def test_place_in_a_slice_of_nans(name):
+    """NumPy raises, which a program cannot: the place is -1, as in JAX."""
+    function = getattr(fnp, name)
+    x = np.array([[math.nan, math.nan], [math.nan, 1.0], [2.0, 2.0]])
+    with pytest.raises(ValueError, match="All-NaN"):
+        function(x, axis=1)
+    np.testing.assert_array_equal(fg.jit(lambda x: function(x, axis=1))(x), [-1, 1, 0])
+    np.testing.assert_array_equal(fg.jit(lambda x: function(x, axis=1, keepdims=True))(x), [[-1], [1], [0]])
+    np.testing.assert_array_equal(fg.vmap(function)(x), [-1, 1, 0])
+    assert fg.jit(function)(x[0]) == -1 and fg.jit(function)(x) == getattr(np, name)(x)
+    assert fg.jit(function)(np.array([-math.inf, math.inf])) == getattr(np, name)(np.array([-math.inf, math.inf]))
 
 
 @pytest.mark.parametrize("name", ["cumsum", "cumprod", "nancumsum", "nancumprod", "cumulative_sum", "cumulative_prod"])

@@ -107,10 +107,12 @@ def _nan_place(name: str, function: Callable[..., Any], neutral: float) -> Calla
 
     def place(a: Any, axis: int | None = None, out: Any = None, *, keepdims: Any = False) -> Any:
         refuse_out(name, out)
-        return function(_without_nan(name, a, neutral)[0], axis, keepdims=keepdims)
+        x, mask = _without_nan(name, a, neutral)
+        y = function(x, axis, keepdims=keepdims)
+        return y if mask is True else p.select(any(mask, axis, keepdims=keepdims), y, np.int64(-1))
 
     place.__name__ = place.__qualname__ = name
-    place.__doc__ = f"As :func:`numpy.{name}`; a traced slice of NaNs only has the place 0, where NumPy raises."
+    place.__doc__ = f"As :func:`numpy.{name}`; a traced slice of NaNs only has the place -1, where NumPy raises."
     return eager(getattr(np, name))(place)
 
 
