@@ -41,7 +41,7 @@ def assert_same_special(got, wanted, xs):
 
 @pytest.mark.parametrize("name", UNARY)
 def test_float32_is_within_2_ulp(name):
-    worst = worst_error(name, [range(0, 2**32, 16381)])  # 2^18 of them
+    worst = worst_error(name, range(0, 2**32, 16381))  # 2^18 of them
     assert worst.error <= 2, f"{name}({worst.argument!r}) is {worst.error} ulp off"
 
 
@@ -50,6 +50,30 @@ def test_float32_is_within_2_ulp(name):
 def test_every_float32_is_within_2_ulp(name):
     worst = worst_error(name)
     assert worst.error <= 2, f"{name}({worst.argument!r}) is {worst.error} ulp off"
+
+
+def recorded():
+    """The rows of the table in docs/accuracy.md: function, largest error, where, or None."""
+    page = Path(__file__).parents[1] / "docs/accuracy.md"
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| (?:nowhere|`[^`]*` \(`([^`]*)`\)) ", page.read_text(), re.MULTILINE)
+    return [pytest.param(name, float(error), float.fromhex(at) if at else None, id=name) for name, error, at in rows]
+
+
+@pytest.mark.parametrize("name, error, argument", recorded())
+def test_errors_are_as_recorded(name, error, argument):
+    """At the argument that the page names, the error is what the page says; where it names none, 0.5."""
+    if not llvm.get_host_cpu_features().get("fma"):
+        pytest.skip("the page is about fused multiplication and addition")
+    if argument is None:
+        assert error == 0.5
+        return
+    x = np.array([argument], np.float32)
+    (found,) = errors_in_ulp(Loop(name, "float32")(x), oracle(name)(x.astype(np.float64)))
+    assert found == pytest.approx(error, abs=6e-4)
+
+
+def test_every_function_is_recorded():
+    assert [row.id for row in recorded()] == UNARY
 
 
 #: Where the result is finite and not constant, for float64.
