@@ -114,3 +114,79 @@ def test_a_plug_in_is_found_through_its_entry_point(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[0. 2. 4.]"
+
+
+# Named calls ----------------------------------------------------------------------------------------------------------
+
+
+@fg.jit
+def squash(x, scale):
+    return scale * fnp.tanh(x)
+
+
+@pytest.fixture(params=["interpreted", "compiled", "llvm"])
+def with_kernel(request):
+    """A back end with a kernel for ``squash`` of matrices, and the shapes it was called with."""
+    if request.param == "llvm":
+        pytest.importorskip("llvmlite")
+    shapes = []
+
+    def kernel(x, scale):
+        shapes.append(np.shape(x))
+        return [np.asarray(scale * np.tanh(x))]
+
+    base = Backend if request.param == "interpreted" else type(get_backend(request.param.replace("compiled", "numpy")))
+
+    class WithKernel(base):
+        name = f"with_kernel_{request.param}"
+        ops: ClassVar = dict(get_backend("numpy").ops)
+        calls: ClassVar = {"squash": lambda body: kernel if body.in_avals[0].ndim == 2 else None}
+
+    backend = WithKernel()
+    registry.register_backend(backend)
+    with fg.use_backend(backend.name):
+        yield shapes
+    registry._registry.pop(backend.name)
+
+
+X = np.linspace(-2.0, 2.0, 6).reshape(2, 3)
+
+
+def test_a_kernel_runs_in_place_of_a_named_call(with_kernel):
+    def outer(x):
+        y = fg.lax.fori_loop(0, 2, lambda _, y: squash(y, 2.0) + 1.0, x)
+        return squash(fnp.sin(y), fnp.asarray(3.0)) - 1.0
+
+    y = X
+    for _ in range(2):
+        y = 2 * np.tanh(y) + 1
+    want = 3 * np.tanh(np.sin(y)) - 1
+    for run in (outer, fg.jit(outer)):
+        np.testing.assert_allclose(run(X), want, rtol=1e-14)
+        assert with_kernel == [(2, 3)] * 3
+        with_kernel.clear()
+    np.testing.assert_allclose(squash(X, 2.0), 2 * np.tanh(X), rtol=1e-14)
+    assert with_kernel == [(2, 3)]
+
+
+def test_where_a_back_end_has_no_kernel_for_the_operands_the_body_runs(with_kernel):
+    np.testing.assert_allclose(squash(X[0], 2.0), 2 * np.tanh(X[0]), rtol=1e-14)
+    np.testing.assert_allclose(fg.jit(lambda x: -squash(x, 2.0))(X[0]), -2 * np.tanh(X[0]), rtol=1e-14)
+    assert with_kernel == []
+
+
+def test_derivatives_and_vmap_see_the_body_of_a_named_call(with_kernel):
+    want = 2 * (1 - np.tanh(X) ** 2)
+    for wrap in (lambda f: f, fg.jit):
+        np.testing.assert_allclose(wrap(fg.grad(lambda x: squash(x, 2.0).sum()))(X), want, rtol=1e-14)
+        np.testing.assert_allclose(wrap(fg.vmap(lambda x: squash(x, 2.0)))(X), 2 * np.tanh(X), rtol=1e-14)
+    assert with_kernel == []
+
+
+def test_stages_that_the_back_end_has_not_are_not_offered(interpreted):
+    with fg.use_backend("interpreted"):
+        lowered = fg.jit(fnp.sin).lower(1.0)
+    with pytest.raises(fg.errors.OperandTypeError, match="no stage 'source' on this back end; there is 'jaxpr'\n"):
+        lowered.as_text()
+    with pytest.raises(fg.errors.OperandTypeError, match="there are 'jaxpr', 'simplified', 'fused', 'source'\n"):
+        fg.jit(fnp.sin).lower(1.0).as_text("llvm")

@@ -89,9 +89,9 @@ class Segment:
         return outs
 
     @staticmethod
-    def _error(fault: Fault, number: int) -> IndexError:
+    def _error(fault: Fault, number: int) -> Exception:
         """What is raised for a fault, with the user's line."""
-        error = IndexError(fault.message.format(number))
+        error = fault.error(fault.message.format(number))
         if fault.source is not None:
             backward = " (in the backward pass)" if fault.source.backward else ""
             error.add_note(f"  at {fault.source.describe()}{backward}")
@@ -264,6 +264,6 @@ def compile_program(jaxpr: Jaxpr, backend: Any) -> Program:
     key = ("compiled", backend.name)
     found = jaxpr.memo.get(key)
     if found is None:
-        lean = simplify(jaxpr, backend.ops, backend.rules)
+        lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
         found = jaxpr.memo[key] = Program(lean, fuse(split_products(lean), FUSABLE, is_native))
     return found

@@ -3,7 +3,7 @@
 import numpy as np
 
 STEP = 0.05
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 5e-5
 
 WHOLE_REFERENCE = False
 

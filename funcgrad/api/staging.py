@@ -21,7 +21,7 @@ from ..compiler.memory import MemoryAnalysis
 from ..core.backend import Backend, _default, backend_of, get_backend
 from ..core.config import config
 from ..core.errors import ForeignArrayError, OperandTypeError, StaticArgumentError
-from ..core.ir import Jaxpr
+from ..core.ir import Eqn, Jaxpr, Var
 from ..core.printer import print_jaxpr
 from ..core.trace import EVAL, Tracer, _state, eval_jaxpr, stage
 from ..core.types import Aval, aval_of, is_array_like
@@ -119,7 +119,17 @@ class _Entry:
         """The program for a back end."""
         if self.donated:
             return backend.compile_donated(self.jaxpr, self.donated)
-        return backend.compile(self.jaxpr)
+        return backend.compile(self._named(backend))
+
+    def _named(self, backend: Backend) -> Jaxpr:
+        """The program; a call by its name, if the back end has a kernel for that."""
+        jaxpr, body = self.jaxpr, self.hoisted
+        if backend.named_kernel(jaxpr.name, body) is None:
+            return jaxpr
+        inputs, outputs = [Var(a) for a in body.in_avals], [Var(a) for a in body.out_avals]
+        eqn = Eqn(call, inputs, outputs, {"jaxpr": body, "name": jaxpr.name}, None)
+        n = len(self.consts)
+        return Jaxpr(inputs[n:], [eqn], outputs, inputs[:n], self.consts, jaxpr.name)
 
 
 def _signature(x: Any) -> Any:
@@ -568,17 +578,15 @@ class Lowered:
 
         Raises OperandTypeError for another stage, or one that the back end has not.
         """
-        if stage == "jaxpr":
-            return print_jaxpr(self._entry.jaxpr, source=True)
-        if stage == "simplified" and hasattr(self._program, "simplified"):
-            return print_jaxpr(self._program.simplified, source=True)
-        if stage == "fused" and hasattr(self._program, "jaxpr"):
-            return print_jaxpr(self._program.jaxpr, source=True)
-        if stage == "source" and hasattr(self._program, "source"):
-            return str(self._program.source)
-        raise OperandTypeError(
-            f"there is no stage {stage!r} here; there are 'jaxpr', 'simplified', 'fused' and 'source'"
-        )
+        held = {"simplified": "simplified", "fused": "jaxpr", "source": "source"}
+        stages = ["jaxpr", *(name for name, field in held.items() if hasattr(self._program, field))]
+        if stage not in stages:
+            raise OperandTypeError(
+                f"there is no stage {stage!r} on this back end; there {'is' if len(stages) == 1 else 'are'} "
+                + ", ".join(map(repr, stages))
+            )
+        found = self._entry.jaxpr if stage == "jaxpr" else getattr(self._program, held[stage])
+        return str(found) if stage == "source" else print_jaxpr(found, source=True)
 
     def cost_analysis(self) -> dict[str, float]:
         """What the program computes, under the names of JAX: ``flops``, ``transcendentals`` (functions as exp

@@ -18,6 +18,7 @@ from .buffers import LARGE_BYTES, Buffers, Root, nbytes
 from .fusion import fusion
 from .memory import Ledger
 from .module import Module, type_name
+from .named import named_call
 
 if TYPE_CHECKING:
     from .backend import SourceBackend
@@ -215,6 +216,8 @@ class Function:
         target = ", ".join(self._name(v) for v in eqn.outputs) + ("," if self._unpacks(eqn) else "")
         if eqn.primitive is fusion:
             expression = f"{self._group(eqn)}({', '.join(operands)})"
+        elif eqn.primitive is named_call:
+            expression = f"{self.module.bind(eqn.params['kernel'], 'kernel_1')}({', '.join(operands)})"
         if expression is None:
             arguments = [*operands, *(f"{k}={self.module.param(v)}" for k, v in eqn.params.items())]
             expression = f"{self.module.callee(primitive)}({', '.join(arguments)})"

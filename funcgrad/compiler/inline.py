@@ -6,12 +6,13 @@ left. A primitive that the back end lacks is replaced by its definition in terms
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from ..core.ir import Atom, Eqn, Jaxpr, Var
 from ..core.source import at_source
 from ..core.trace import stage
+from .named import named_call
 
 __all__ = ["inline_calls"]
 
@@ -19,8 +20,11 @@ __all__ = ["inline_calls"]
 CALLS = {"jit": "jaxpr", "checkpoint": "jaxpr", "custom_call": "fun"}
 
 
-def inline_calls(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
-    """The same program without calls, and without primitives that are neither ``known`` nor control flow."""
+def inline_calls(jaxpr: Jaxpr, known: Container[str], kernels: Callable[[str, Jaxpr], object] | None = None) -> Jaxpr:
+    """The same program without calls, and without primitives that are neither ``known`` nor control flow.
+
+    A call for whose name and body ``kernels`` has something becomes a ``named_call``.
+    """
     if not any(_is_inlined(e, known) for e in jaxpr.eqns):
         return jaxpr
     eqns: list[Eqn] = []
@@ -34,6 +38,7 @@ def inline_calls(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
             constvars.append(fresh)
             consts.append(const)
         for eqn in body.eqns:
+            eqn = _named(eqn, kernels)
             operands = [scope[a] if isinstance(a, Var) else a for a in eqn.inputs]
             if _is_inlined(eqn, known):
                 scope.update(zip(eqn.outputs, copy(_body(eqn), operands)))
@@ -45,6 +50,7 @@ def inline_calls(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
 
     outer: dict[Var, Atom] = {}
     for eqn in jaxpr.eqns:
+        eqn = _named(eqn, kernels)
         operands = [outer.get(a, a) if isinstance(a, Var) else a for a in eqn.inputs]
         if _is_inlined(eqn, known):
             outer.update(zip(eqn.outputs, copy(_body(eqn), operands)))
@@ -52,6 +58,16 @@ def inline_calls(jaxpr: Jaxpr, known: Container[str]) -> Jaxpr:
             eqns.append(Eqn(eqn.primitive, operands, eqn.outputs, eqn.params, eqn.source))
     outs = [outer.get(a, a) if isinstance(a, Var) else a for a in jaxpr.outs]
     return Jaxpr(jaxpr.invars, eqns, outs, constvars, consts, jaxpr.name)
+
+
+def _named(eqn: Eqn, kernels: Callable[[str, Jaxpr], object] | None) -> Eqn:
+    """A call that has a kernel as the equation that runs it, any other equation as it is."""
+    if eqn.primitive.name != "jit" or kernels is None:
+        return eqn
+    kernel = kernels(eqn.params["name"], eqn.params["jaxpr"])
+    if kernel is None:
+        return eqn
+    return Eqn(named_call, eqn.inputs, eqn.outputs, eqn.params | {"kernel": kernel}, eqn.source)
 
 
 def _is_inlined(eqn: Eqn, known: Container[str]) -> bool:

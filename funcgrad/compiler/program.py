@@ -142,7 +142,7 @@ def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend, donated: frozenset[int] 
     program = jaxpr.memo.get(key)
     if program is None:
         with _no_collection():
-            lean = simplify(jaxpr, backend.ops, backend.rules)
+            lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
             fused = fuse(lean, backend.fusable, backend.worth, backend.least_fused) if backend.fusable else lean
             program = jaxpr.memo[key] = Program(lean, fused, backend, donated)
     return program

@@ -6,7 +6,7 @@ line of every equation. The bodies of control flow are simplified first, once ea
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from ..core.ir import Eqn, Jaxpr
 from .algebra import Rule
@@ -19,23 +19,35 @@ from .stable import stabilise
 __all__ = ["simplify"]
 
 
-def simplify(jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Rule] | None = None) -> Jaxpr:
+#: From the name and the body of a call to something, where the back end has a kernel for it.
+Kernels = Callable[[str, Jaxpr], object]
+
+
+def simplify(
+    jaxpr: Jaxpr,
+    known: Container[str],
+    rules: Mapping[str, Rule] | None = None,
+    kernels: Kernels | None = None,
+) -> Jaxpr:
     """A smaller program of the same meaning, in primitives that are ``known`` to a back end and control flow.
 
-    ``rules`` are the back end's own, asked where the general ones have no answer.
+    ``rules`` are the back end's own, asked where the general ones have no answer. Calls for which ``kernels`` has
+    something are left, as ``named_call``.
     """
-    key = ("simplified", id(known), id(rules))
+    key = ("simplified", id(known), id(rules), kernels)
     found = jaxpr.memo.get(key)
     if found is None:
-        found = inline_calls(jaxpr, known)
-        found = hoist_invariants(_simplify_bodies(found, known, rules))
+        found = inline_calls(jaxpr, known, kernels)
+        found = hoist_invariants(_simplify_bodies(found, known, rules, kernels))
         found = eliminate_dead_code(rewrite(eliminate_dead_code(found), rules))
         found = stabilise(found, known)
         jaxpr.memo[key] = found
     return found
 
 
-def _simplify_bodies(jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Rule] | None) -> Jaxpr:
+def _simplify_bodies(
+    jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Rule] | None, kernels: Kernels | None
+) -> Jaxpr:
     """The program with the bodies of its loops and branches simplified."""
     if not any(e.primitive.control for e in jaxpr.eqns):
         return jaxpr
@@ -45,9 +57,11 @@ def _simplify_bodies(jaxpr: Jaxpr, known: Container[str], rules: Mapping[str, Ru
             params = dict(eqn.params)
             for name, value in params.items():
                 if isinstance(value, Jaxpr):
-                    params[name] = simplify(value, known, rules)
+                    params[name] = simplify(value, known, rules, kernels)
                 elif isinstance(value, tuple) and any(isinstance(v, Jaxpr) for v in value):
-                    params[name] = tuple(simplify(v, known, rules) if isinstance(v, Jaxpr) else v for v in value)
+                    params[name] = tuple(
+                        simplify(v, known, rules, kernels) if isinstance(v, Jaxpr) else v for v in value
+                    )
             eqn = eqn.replace(params=params)
         eqns.append(eqn)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)

@@ -384,6 +384,11 @@ class EvalTrace(Trace):
             return op(*args, **params)
         # Other traces come here without making this one the current one, which matters from here on only.
         with set_trace(self):
+            if primitive.name == "jit" and backend.calls and not config.debug_nans:
+                kernel = backend.named_kernel(params["name"], params["jaxpr"])
+                if kernel is not None:
+                    primitive.before(args, params)
+                    return kernel(*args)
             if primitive.control and not config.debug_nans and backend.compiles:
                 primitive.before(args, params)
                 return _program(backend, primitive, args, params)(*args)
