@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("it needs llvmlite; install it with: pip install 'funcgrad[llvm]'") from error
 
-from . import control, kernels, movement, products  # noqa: F401
+from . import control, kernels, linalg, movement, products  # noqa: F401
 from .program import Program, compile_program
 
 __all__ = ["LLVMBackend", "backend"]

@@ -77,8 +77,8 @@ def is_native(eqn: Eqn) -> bool:
 class Fault:
     """An error that native code found: what it is said to be, with the number that was wrong."""
 
-    def __init__(self, message: str, source: Source | None) -> None:
-        self.message, self.source = message, source
+    def __init__(self, message: str, source: Source | None, error: type[Exception]) -> None:
+        self.message, self.source, self.error = message, source, error
 
 
 class Lowerer:
@@ -254,9 +254,9 @@ class Lowerer:
             constant = Literal(target.dtype.type(value), Aval((), target.dtype))
             self.group(_spread(constant, target.shape), target.shape, (), [], [target])
 
-    def fault(self, wrong: str, number: str, message: str) -> None:
+    def fault(self, wrong: str, number: str, message: str, error: type[Exception] = IndexError) -> None:
         """Leave the program with an error, if the `i1` holds; `number` goes into the message."""
-        self.faults.append(Fault(message, self.source))
+        self.faults.append(Fault(message, self.source, error))
         w = self.writer
         with w.when(wrong):
             w.do(f"store i64 {number}, ptr %arena, align 8")
