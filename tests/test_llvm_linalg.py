@@ -8,9 +8,8 @@ import funcgrad as fg
 pytest.importorskip("llvmlite")
 scipy_linalg = pytest.importorskip("scipy.linalg")
 
-from funcgrad_llvm.program import Segment  # noqa: E402
-
 from funcgrad.primitives.linalg import cholesky, solve, triangular_solve  # noqa: E402
+from funcgrad_llvm.program import Segment  # noqa: E402
 
 TOLERANCE = {"float32": {"rtol": 1e-3, "atol": 1e-4}, "float64": {"rtol": 1e-10, "atol": 1e-11}}
 everywhere = [pytest.mark.parametrize("dtype", TOLERANCE), pytest.mark.parametrize("stack", [(), (3,), (2, 3)])]
