@@ -4,6 +4,9 @@ A maker takes a `Library` and returns a thunk. What the kinds time:
 
 - `call`: one call of the thunk, warm, as the median of batches;
 - `first`: the first call of a fresh thunk (a new function object each time: trace, compile, and one run);
+- `compile`: trace and compile of a fresh thunk that `running` made of a jitted function;
+- `memory`: no time but the bytes that its program needs beside its arguments, results included, as the library itself
+  analyses it;
 - `import`: a statement in a fresh interpreter, after `import numpy`.
 """
 
@@ -41,7 +44,7 @@ class Case:
     Attributes:
         name: on the command line and in the JSON file.
         what: one line for a reader of the table.
-        kind: `call`, `first` or `import`, see the module docstring.
+        kind: `call`, `first`, `compile`, `memory` or `import`, see the module docstring.
         target: what `funcgrad` has to reach.
         makers: what each library runs; a library that is not there has no such thing.
         smaller: the same at a smaller size, run by `funcgrad`, for a target that bounds growth.
@@ -60,18 +63,29 @@ class Case:
 
 
 def running(library: Library, function: Function, *arguments: Any) -> Thunk:
-    """The thunk that calls `function` on the library's own arrays and waits for the result."""
+    """The thunk that calls `function` on the library's own arrays and waits for the result.
+
+    Its attribute `compiled`, where `function` is jitted, traces and compiles it for these arrays.
+    """
     inputs = library.tree(arguments)
     wait = library.wait
-    return lambda: wait(function(*inputs))
+
+    def thunk() -> Any:
+        return wait(function(*inputs))
+
+    if hasattr(function, "lower"):
+        thunk.compiled = lambda: function.lower(*inputs).compile()  # type: ignore[attr-defined]
+    return thunk
 
 
 def fresh(
-    name: str, what: str, makers: Mapping[str, Maker], call: Target, first: Target, **rest: Any
-) -> tuple[Case, Case]:
-    """The two rows of a compiled function: a call of it, and its first call, by the libraries that compile."""
-    compiling = {library: make for library, make in makers.items() if library in COMPILING}
+    name: str, what: str, makers: Mapping[str, Maker], call: Target, compiling: Target, **rest: Any
+) -> tuple[Case, Case, Case]:
+    """The rows of a compiled function: a call of it; by the libraries that compile, its compilation, and its memory."""
+    jitted = {library: make for library, make in makers.items() if library in COMPILING}
+    alone = rest | {"rtol": None}
     return (
         Case(name, what, "call", call, makers, **rest),
-        Case(f"{name}-first", "the same: trace + compile + first call", "first", first, compiling, **rest),
+        Case(f"{name}-compile", "the same: trace + compile", "compile", compiling, jitted, **alone),
+        Case(f"{name}-memory", "the same: temporary memory and results", "memory", Target(1.0, "jax"), jitted, **alone),
     )

@@ -26,6 +26,16 @@ def duration(seconds: float) -> str:
     return f"{seconds:#.3g} s".replace(". ", " ")
 
 
+def quantity(case: Case, measured: float) -> str:
+    """What was measured, with its unit."""
+    if case.kind != "memory":
+        return duration(measured)
+    for unit, scale in (("B", 1), ("kB", 1e3)):
+        if measured < 999.5 * scale:
+            return f"{measured / scale:.3g} {unit}"
+    return f"{measured / 1e6:.4g} MB"
+
+
 def leaves(value: Any) -> list[np.ndarray]:
     """The arrays of dicts (by sorted key) and tuples, as NumPy arrays."""
     if isinstance(value, dict):
@@ -118,7 +128,7 @@ def header(environment: dict[str, Any]) -> str:
 
 
 def record(case: Case, timings: dict[str, Timing]) -> dict[str, Any]:
-    """One case as JSON holds it; times are in seconds."""
+    """One case as JSON holds it; times are in seconds, memory in bytes."""
     return {
         "name": case.name,
         "what": case.what,
@@ -138,15 +148,15 @@ def record(case: Case, timings: dict[str, Timing]) -> dict[str, Any]:
     }
 
 
-def cell(timings: dict[str, Timing], name: str) -> str:
-    """A time, with ours over it in brackets for a peer: `26.0 us (0.41)`."""
+def cell(case: Case, timings: dict[str, Timing], name: str) -> str:
+    """A time (or bytes), with ours over it in brackets for a peer: `26.0 us (0.41)`."""
     timing = timings.get(name)
     if timing is None:
         return "-"
     if timing.seconds is None:
         return "failed"
     over = ratio(timings, name)
-    return duration(timing.seconds) + ("" if name == OURS or over is None else f" ({over:.2g})")
+    return quantity(case, timing.seconds) + ("" if name == OURS or over is None else f" ({over:.2g})")
 
 
 def geometric_means(results: Results, columns: tuple[str, ...]) -> dict[str, dict[str, float]]:
@@ -201,7 +211,7 @@ def table(results: Results, columns: tuple[str, ...]) -> str:
         if case.target.of == SMALLER:
             over, base = ratio(timings, SMALLER), timings.get(SMALLER)
             target += f" ({over:.3g} x {duration(base.seconds)})" if over and base and base.seconds else ""
-        rows.append((case.name, *(cell(timings, name) for name in columns), target, verdict(case, timings)))
+        rows.append((case.name, *(cell(case, timings, name) for name in columns), target, verdict(case, timings)))
         notes += [f"{case.name}: {name} failed: {timing.error}" for name, timing in timings.items() if timing.error]
         if difference := disagreement(case, timings):
             notes.append(f"{case.name}: {difference}")
@@ -209,6 +219,8 @@ def table(results: Results, columns: tuple[str, ...]) -> str:
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "-" * len(max(lines, key=len)))
     lines += ["", *summary(results, columns)]
-    lines += ["In brackets: the time of funcgrad over that of the peer (below 1, funcgrad is faster)."]
+    lines += [
+        "In brackets: the time (or memory) of funcgrad over that of the peer (below 1, funcgrad is faster, or needs less)."
+    ]
     lines += [f"{case.name}: {case.what}" for case, _ in results]
     return "\n".join(lines + ([""] + notes if notes else []))

@@ -97,6 +97,30 @@ def first_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) -> 
     return sample
 
 
+def compile_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) -> Sampler:
+    """Seconds to trace and compile a fresh `make()`. Once beforehand, untimed, warms what the process does once."""
+    start = perf_counter()
+    make().compiled()  # type: ignore[attr-defined]
+    once = perf_counter() - start
+    pending = [once] if once > effort.budget else []
+
+    def sample() -> float:
+        if pending:
+            return pending.pop()
+        thunk = make()
+        start = perf_counter()
+        thunk.compiled()  # type: ignore[attr-defined]
+        return perf_counter() - start
+
+    return sample
+
+
+def memory_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) -> Sampler:
+    """No time: the bytes that the program of `make()` needs beside its arguments, results included."""
+    needed = make().compiled().memory_analysis()  # type: ignore[attr-defined]
+    return lambda: float(needed.temp_size_in_bytes + needed.output_size_in_bytes)
+
+
 @functools.cache
 def byte_code_folder() -> str:
     """A temporary folder that is removed when the process ends."""
@@ -129,7 +153,13 @@ def import_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) ->
     return sample
 
 
-SAMPLERS = {"call": call_sampler, "first": first_sampler, "import": import_sampler}
+SAMPLERS = {
+    "call": call_sampler,
+    "first": first_sampler,
+    "compile": compile_sampler,
+    "memory": memory_sampler,
+    "import": import_sampler,
+}
 
 
 def interleave(kind: str, makers: Mapping[str, Callable[[], Thunk]], effort: Effort) -> dict[str, Timing]:
