@@ -60,6 +60,7 @@ def jitted(library: Library) -> Thunk:
         after, _, value = compiled(params, state, *inputs)
         return library.wait((after, value))
 
+    thunk.compiled = lambda: compiled.lower(params, state, *inputs).compile()  # type: ignore[attr-defined]
     return thunk
 
 
