@@ -26,7 +26,7 @@ with a state (``model.init_state()``) it is ``y, state = model(x, state)``; ``tr
 (np.True_, np.True_, Linear(weight=f32[2,8], bias=f32[8]))
 """
 
-from . import activations, diagnose, init, losses, metrics
+from . import activations, diagnose, init, losses, metrics, mixed_precision
 from ._attention import dot_product_attention
 from ._containers import Function, Residual, Sequential
 from ._convolution import avg_pool, conv, conv_transpose, max_pool
@@ -57,5 +57,5 @@ __all__ = [
     # models as a whole
     "combine", "count_parameters", "partition", "summary",
     # modules of Python
-    "diagnose", "init", "losses", "metrics",
+    "diagnose", "init", "losses", "metrics", "mixed_precision",
 ]  # fmt: skip
