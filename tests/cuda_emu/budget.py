@@ -21,7 +21,7 @@ import numpy as np
 from emulator import EmulatedDevice
 
 from funcgrad_cupy import nvrtc
-from funcgrad_cupy.kernels import INSTANCES, launches, texts_of
+from funcgrad_cupy.kernels import INSTANCES, launch_attention, launches, texts_of
 
 FILE = Path(__file__).parent / "budget.json"
 ARCH = 90
@@ -82,6 +82,10 @@ LAUNCHES = {
     "normalise": lambda d: launches.normalise(d, _ones(d, 2, 512), _ones(d, 512), _ones(d, 512), 1e-5),
     "matmul": lambda d: launches.matmul(d, _ones(d, 64, 64), _ones(d, 64, 64)),
     "tensor_matmul": lambda d: launches.tensor_matmul(d, *(_ones(d, 64, 64, dtype=np.float16),) * 2),
+    "attention": lambda d: launch_attention.attention(d, *(_ones(d, 1, 64, 1, 64, dtype=np.float16),) * 3),
+    "attention_transposed": lambda d: launch_attention.attention_transposed(
+        d, *(_ones(d, 1, 64, 1, 64, dtype=np.float16),) * 5, _ones(d, 1, 1, 64)
+    ),
 }
 
 

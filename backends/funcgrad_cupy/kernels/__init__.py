@@ -78,4 +78,9 @@ INSTANCES: dict[str, list[str]] = {
     "pooling": [*_names("max_pool mean_pool", _FLOATS), *_names("pool_transposed", _FLOATS, _BOTH)],
     "matmul": _names("matmul", _FLOATS),
     "tensor_matmul": _names("tensor_matmul", _HALVES),
+    "attention": _names(
+        "attention attention_delta attention_queries_transposed attention_keys_transposed",
+        (*_HALVES, "float"),
+        ("32", "64", "128"),
+    ),
 }
