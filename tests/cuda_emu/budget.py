@@ -21,7 +21,7 @@ import numpy as np
 from emulator import EmulatedDevice
 
 from funcgrad_cupy import nvrtc
-from funcgrad_cupy.kernels import INSTANCES, launch_attention, launches, texts_of
+from funcgrad_cupy.kernels import INSTANCES, launch_attention, launch_recurrent, launches, texts_of
 
 FILE = Path(__file__).parent / "budget.json"
 ARCH = 90
@@ -85,6 +85,18 @@ LAUNCHES = {
     "attention": lambda d: launch_attention.attention(d, *(_ones(d, 1, 64, 1, 64, dtype=np.float16),) * 3),
     "attention_transposed": lambda d: launch_attention.attention_transposed(
         d, *(_ones(d, 1, 64, 1, 64, dtype=np.float16),) * 5, _ones(d, 1, 1, 64)
+    ),
+    "lstm": lambda d: launch_recurrent.lstm(
+        d, _ones(d, 4, 2, 128), _ones(d, 32, 128), _ones(d, 2, 32), _ones(d, 2, 32)
+    ),
+    "lstm_transposed": lambda d: launch_recurrent.lstm_transposed(
+        d,
+        _ones(d, 4, 2, 32),
+        *(_ones(d, 2, 32),) * 2,
+        _ones(d, 4, 2, 32),
+        _ones(d, 4, 2, 128),
+        _ones(d, 32, 128),
+        _ones(d, 2, 32),
     ),
 }
 

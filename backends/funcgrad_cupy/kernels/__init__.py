@@ -83,4 +83,8 @@ INSTANCES: dict[str, list[str]] = {
         (*_HALVES, "float"),
         ("32", "64", "128"),
     ),
+    "recurrent": [
+        *_names("lstm_cell lstm_cell_transposed", _FLOATS),
+        *_names("recurrence recurrence_transposed", _FLOATS, ("Tanh", "Relu", "Lstm")),
+    ],
 }
