@@ -159,10 +159,11 @@ def backends() -> list[str]:
 
 
 def get_backend(name: str) -> Backend:
-    """The back end of this name, loaded if need be.
+    """The back end of this name, loaded if need be; ``cuda-emu`` is ``cuda_emu``.
 
     Raises BackendError, on one line, when there is none of this name or when it cannot be loaded.
     """
+    name = name if name in _registry else name.replace("-", "_")
     backend = _registry.get(name)
     if backend is not None:
         return backend
@@ -207,7 +208,7 @@ def use_backend(name: str) -> Iterator[Backend]:
     'numpy'
     """
     backend = get_backend(name)
-    previous, _default.name, _default.plain = (_default.name, _default.plain), name, backend.plain
+    previous, _default.name, _default.plain = (_default.name, _default.plain), backend.name, backend.plain
     try:
         yield backend
     finally:

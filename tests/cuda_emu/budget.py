@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from emulator import EmulatedDevice
 
+from funcgrad_cuda_emu.emulator import EmulatedDevice
 from funcgrad_cupy import nvrtc
 from funcgrad_cupy.kernels import INSTANCES, launch_attention, launch_recurrent, launches, texts_of
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from emulator import ORDERS, EmulatedDevice, why_not
+
+from funcgrad_cuda_emu.emulator import ORDERS, EmulatedDevice, why_not
 
 
 @pytest.fixture(params=[*ORDERS, "check"])

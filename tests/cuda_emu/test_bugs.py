@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emulator import BuildError, EmulatedDevice, KernelError, module_of, rewritten, why_not
+
+from funcgrad_cuda_emu.emulator import BuildError, EmulatedDevice, KernelError, module_of, rewritten, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 

@@ -9,8 +9,8 @@ import subprocess
 import budget
 import numpy as np
 import pytest
-from emulator import EmulatedDevice, why_not
 
+from funcgrad_cuda_emu.emulator import EmulatedDevice, why_not
 from funcgrad_cupy import nvrtc
 from funcgrad_cupy.kernels import INSTANCES, c_type, launches, texts_of
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulator import EmulatedDevice, KernelError, why_not
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import funcgrad as fg
+from funcgrad_cuda_emu.emulator import EmulatedDevice, KernelError, why_not
 from funcgrad_cupy.kernels import launches
 
 ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 in NumPy needs ml_dtypes")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FOLDER", "INSTANCES", "c_type", "texts_of"]
+__all__ = ["FOLDER", "INSTANCES", "c_type", "headers", "texts_of"]
 
 FOLDER = Path(__file__).parent
 
@@ -31,9 +31,14 @@ def c_type(dtype: object) -> str:
     return _C_TYPES[name]
 
 
+def headers() -> dict[str, str]:
+    """The text of every file that kernels may include, by name."""
+    return {path.name: path.read_text() for path in sorted(FOLDER.glob("*.cuh"))}
+
+
 def texts_of(family: str) -> dict[str, str]:
     """The text of a family's file and of those that it may include, by name."""
-    return {path.name: path.read_text() for path in (FOLDER / f"{family}.cu", *sorted(FOLDER.glob("*.cuh")))}
+    return {f"{family}.cu": (FOLDER / f"{family}.cu").read_text(), **headers()}
 
 
 _FLOATS = ("float", "double", "__half", "__nv_bfloat16")

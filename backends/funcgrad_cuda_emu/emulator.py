@@ -28,6 +28,7 @@ import sys
 import tempfile
 import weakref
 from collections import defaultdict
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -266,8 +267,7 @@ def _family(family: str, first: str, mode: str) -> Module:
 @cache
 def module_of(text: str, names: tuple[str, ...], mode: str) -> Module:
     """A module of a text of its own, which may include the prelude."""
-    headers = {path.name: path.read_text() for path in kernels.FOLDER.glob("*.cuh")}
-    return Module("kernel.cu", {**headers, "kernel.cu": text}, list(names), mode)
+    return Module("kernel.cu", {**kernels.headers(), "kernel.cu": text}, list(names), mode)
 
 
 # ---- memory ----
@@ -288,6 +288,22 @@ class DeviceArray:
         self._inside[...] = _POISON
         self._before, self._after = self._memory[:start], self._memory[start + self.nbytes :]
         self.initialised = np.zeros(self.nbytes, np.uint8)
+        self.base: DeviceArray | None = None
+
+    def part(self, shape: tuple[int, ...], offset: int = 0) -> DeviceArray:
+        """The elements from ``offset`` on in another shape, in the same memory."""
+        part = copy(self)
+        part.shape, part.size = tuple(shape), int(np.prod(shape, dtype=np.int64))
+        part.nbytes = part.size * self.dtype.itemsize
+        start = offset * self.dtype.itemsize
+        part._inside = self._inside[start : start + part.nbytes]
+        part.initialised = self.initialised[start : start + part.nbytes]
+        part.base = self if self.base is None else self.base
+        return part
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     @property
     def address(self) -> int:
@@ -318,17 +334,19 @@ class Cost(NamedTuple):
 class EmulatedDevice:
     """The interface that a back end has to a GPU, on the CPU."""
 
+    array_type = DeviceArray
+
     def __init__(self, mode: str = "fast", order: str = "up", seed: int = 0) -> None:
         self.mode, self.order, self.seed = mode, order, seed
-        self._arrays: weakref.WeakSet[DeviceArray] = weakref.WeakSet()
+        self._arrays: weakref.WeakValueDictionary[int, DeviceArray] = weakref.WeakValueDictionary()
         self._made = 0
         self.profile: dict[tuple[str, str], Cost] = {}
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> DeviceArray:
         self._made += 1
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        array = DeviceArray(shape, dtype, f"array {self._made} {np.dtype(dtype).name}{list(shape)}")
-        self._arrays.add(array)
+        array = self.array_type(shape, dtype, f"array {self._made} {np.dtype(dtype).name}{list(shape)}")
+        self._arrays[self._made] = array
         return array
 
     def put(self, x: Any) -> DeviceArray:
@@ -363,7 +381,7 @@ class EmulatedDevice:
             raise KernelError(f"{name} takes {len(signature)} arguments, not {len(args)}")
         values = [self._argument(name, i, p, x) for i, (p, x) in enumerate(zip(signature, args))]
         pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
-        arrays = list(self._arrays)
+        arrays = list(self._arrays.values())
         regions = [
             _Region(a.address, a.nbytes, a.initialised.ctypes.data, a.name.encode()) for a in arrays if a.nbytes
         ]  # fmt: skip

@@ -1,0 +1,106 @@
+"""The emulation as a device of the back end, and its arrays as a user holds them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import funcgrad.numpy as fnp
+from funcgrad.core.backend import get_backend
+from funcgrad_cupy.device import Device
+from funcgrad_cupy.kernels import launches
+
+from .emulator import DeviceArray, EmulatedDevice
+
+__all__ = ["EmulatedArray", "Emulation"]
+
+
+class EmulatedArray(DeviceArray):
+    """An array in the emulated memory. As CuPy's it has operators, goes to NumPy by ``get()`` only, and is never shown
+    to NumPy's functions."""
+
+    __array_ufunc__ = None
+    device = "cuda_emu"
+
+    def get(self) -> np.ndarray:
+        """The elements as a NumPy array."""
+        return self.numpy()
+
+    def item(self) -> Any:
+        """The only element, as a Python number. Raises ValueError if there are several."""
+        return self.numpy().item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.numpy())
+
+    def __index__(self) -> int:
+        return operator.index(self.numpy()[()])
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an array of rank 0 has no length")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"EmulatedArray({np.array2string(self.numpy(), separator=', ')}, dtype={self.dtype})"
+
+
+def _operator(f: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
+    return (lambda self, other: f(other, self)) if reflected else (lambda self, other: f(self, other))
+
+
+for _name, _function in {
+    "add": fnp.add, "sub": fnp.subtract, "mul": fnp.multiply, "truediv": fnp.divide, "floordiv": fnp.floor_divide,
+    "mod": fnp.mod, "pow": fnp.power, "matmul": fnp.matmul, "and": fnp.bitwise_and, "or": fnp.bitwise_or,
+    "xor": fnp.bitwise_xor, "lshift": fnp.left_shift, "rshift": fnp.right_shift,
+}.items():  # fmt: skip
+    setattr(EmulatedArray, f"__{_name}__", _operator(_function))
+    setattr(EmulatedArray, f"__r{_name}__", _operator(_function, reflected=True))
+for _name, _function in {
+    "lt": fnp.less, "le": fnp.less_equal, "gt": fnp.greater, "ge": fnp.greater_equal, "eq": fnp.equal, "ne": fnp.not_equal,
+}.items():  # fmt: skip
+    setattr(EmulatedArray, f"__{_name}__", _operator(_function))
+EmulatedArray.__neg__ = lambda self: fnp.negative(self)  # type: ignore[attr-defined]
+EmulatedArray.__abs__ = lambda self: fnp.abs(self)  # type: ignore[attr-defined]
+EmulatedArray.__hash__ = None  # type: ignore[assignment]
+
+
+class Emulation(EmulatedDevice, Device):
+    """The device that a back end runs on; its library is the NumPy back end's, on copies in host memory."""
+
+    array_type = EmulatedArray
+
+    @property
+    def library(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[override]
+        return {name: self._hosted(f) for name, f in get_backend("numpy").ops.items()}
+
+    def _hosted(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **params: Any) -> Any:
+            with np.errstate(all="ignore"):
+                found = f(*(self.get(x) if isinstance(x, EmulatedArray) else x for x in args), **params)
+            if isinstance(found, (list, tuple)):
+                return [self.put(y) for y in found]
+            return found if isinstance(found, (bool, int, float, complex)) and params.get("weak") else self.put(found)
+
+        return run
+
+    def view(self, x: Any, shape: tuple[int, ...], offset: int = 0) -> Any:
+        return x.part(shape, offset)
+
+    def contiguous(self, x: Any) -> Any:
+        return x
+
+    def matmul(self, x: Any, y: Any) -> Any:
+        return launches.matmul(self, x, y)
+
+    def synchronise(self) -> None:
+        """Launches have ended when they return."""

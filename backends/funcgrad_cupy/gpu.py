@@ -1,0 +1,110 @@
+"""The GPU as a device, through CuPy: its memory pool and current stream, machine code from our own calls of NVRTC.
+
+Kernels are launched by the driver's own call with prepared arguments; CuPy's RawModule would compile with other options
+(it flushes denormal numbers to zero) and check each argument anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+
+from . import kernels, nvrtc
+from .backend import CudaBackend
+from .detect import find_cupy
+from .device import Device
+from .library import library
+
+__all__ = ["CupyDevice", "make_backend"]
+
+
+def make_backend() -> CudaBackend:
+    """The back end on the current GPU. Raises ImportError or BackendError, in one line, where there is none."""
+    return CudaBackend("cupy", CupyDevice(find_cupy()))
+
+
+class CupyDevice(Device):
+    """The current GPU of CuPy."""
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy = cupy
+        self.array_type = cupy.ndarray
+        self.library: Mapping[str, Callable[..., Any]] = library(cupy)
+        self.arch = int(cupy.cuda.Device().compute_capability)
+        self._function = lru_cache(maxsize=None)(self._compiled)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        try:
+            return self.cupy.empty(shape, dtype)
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            raise MemoryError(f"the GPU has no memory left for an array of shape {shape}, {dtype}: {error}") from error
+
+    def put(self, x: Any) -> Any:
+        return self.cupy.asarray(np.ascontiguousarray(x).reshape(np.shape(x)))
+
+    def get(self, x: Any) -> Any:
+        return self.cupy.asnumpy(x)
+
+    def pointer(self, x: Any) -> int:
+        return int(x.data.ptr)
+
+    def view(self, x: Any, shape: tuple[int, ...], offset: int = 0) -> Any:
+        return self.cupy.ndarray(tuple(shape), x.dtype, memptr=x.data + offset * x.dtype.itemsize)
+
+    def contiguous(self, x: Any) -> Any:
+        return x if x.flags.c_contiguous else self.cupy.ascontiguousarray(x)
+
+    def launch(
+        self, family: str, name: str, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int = 0
+    ) -> None:
+        function = self._function(f"{family}.cu", None, name)
+        self._run(function, grid, block, args, shared)
+
+    def launch_text(
+        self, text: str, name: str, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int = 0
+    ) -> None:
+        self._run(self._function("group.cu", text, name), grid, block, args, shared)
+
+    def _compiled(self, file: str, text: str | None, name: str) -> Any:
+        """The function of a kernel, loaded from machine code for this GPU."""
+        texts = kernels.texts_of(file[:-3]) if text is None else {**kernels.headers(), file: text}
+        cubin = nvrtc.compile_cubin(file, texts, [name], self.arch)
+        module = self.cupy.cuda.function.Module()
+        module.load(cubin.code)
+        return module.get_function(cubin.lowered[name])
+
+    def _run(self, function: Any, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int) -> None:
+        values = [self._argument(x) for x in args]
+        pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
+        gx, gy, gz = (*map(int, grid), *[1] * (3 - len(grid)))
+        bx, by, bz = (*map(int, block), *[1] * (3 - len(block)))
+        stream = self.cupy.cuda.get_current_stream().ptr
+        self._launch_kernel(function.ptr, gx, gy, gz, bx, by, bz, shared, stream, ctypes.addressof(pointers), 0)
+
+    @property
+    def _launch_kernel(self) -> Callable[..., Any]:
+        from cupy_backends.cuda.api import driver
+
+        return driver.launchKernel  # type: ignore[no-any-return]
+
+    def _argument(self, x: Any) -> np.ndarray[Any, Any]:
+        """The bytes of an argument: an address, or a NumPy scalar as it is."""
+        if x is None:
+            return np.zeros(1, np.uint64)
+        if isinstance(x, self.array_type):
+            return np.array([self.pointer(x)], np.uint64)
+        return np.array([x])
+
+    def matmul(self, x: Any, y: Any) -> Any:
+        if x.ndim == 3 and x.dtype.itemsize == 2:
+            # CuPy's product of stacks converts float16 and refuses bfloat16; that of two matrices does neither.
+            return self.cupy.stack([self.cupy.matmul(a, b) for a, b in zip(x, y, strict=True)])
+        return self.cupy.matmul(x, y)
+
+    def synchronise(self) -> None:
+        self.cupy.cuda.get_current_stream().synchronize()

@@ -1,0 +1,77 @@
+"""What CuPy computes for the GPU because there is no kernel here for it: decompositions, Fourier transforms, sorting, indexing,
+convolution until its kernel is plugged in, special functions and complex numbers.
+
+The functions are the NumPy back end's where those only call NumPy functions that hand over to CuPy, and CuPy's own elsewhere. A
+primitive that is in neither table raises; nothing is computed on the host instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from funcgrad.core.backend import get_backend
+
+__all__ = ["library"]
+
+#: NumPy ufuncs and functions that CuPy's arrays take themselves, by ``__array_ufunc__`` and ``__array_function__``.
+_HANDED_OVER = (
+    "abs acos acosh add asin asinh atan atanh conj cos cosh div eq exp fft imag log log1p mul ne neg qr real reduce_prod reduce_sum select "
+    "shift_left shift_right sign sin sinh slogdet solve sqrt sub svd tan tanh transpose cholesky det eigh pow floor_divide remainder fmod "
+    "reduce_max reduce_min pinv"
+).split()
+
+
+def library(cupy: Any) -> dict[str, Callable[..., Any]]:
+    """The table for a CuPy."""
+    numpy_ops = get_backend("numpy").ops
+    table = {name: numpy_ops[name] for name in _HANDED_OVER}
+    table |= {
+        "argsort": lambda x, *, axis: cupy.argsort(x, axis=axis, kind="stable").astype(np.int64),
+        "broadcast_in_dim": lambda x, *, shape, dims: _broadcast(cupy, x, shape, dims),
+        "complex": lambda re, im: _complex(cupy, re, im),
+        "concatenate": lambda *xs, axis: cupy.concatenate(xs, axis),
+        "convert": lambda x, *, dtype, weak=False: _convert(x, dtype, weak),
+        "copy": lambda x: cupy.array(x),
+        "cummax": lambda x, *, axis, reverse=False: _running(cupy, cupy.maximum.accumulate, x, axis, reverse),
+        "cummin": lambda x, *, axis, reverse=False: _running(cupy, cupy.minimum.accumulate, x, axis, reverse),
+        "cumprod": lambda x, *, axis, reverse=False: _running(cupy, cupy.cumprod, x, axis, reverse),
+        "cumsum": lambda x, *, axis, reverse=False: _running(cupy, cupy.cumsum, x, axis, reverse),
+        "guard": _guard,
+        "reshape": lambda x, *, shape: cupy.array(x.reshape(shape)),
+        "sort": lambda x, *, axis: cupy.sort(x, axis=axis),
+    }
+    return table
+
+
+def _broadcast(cupy: Any, x: Any, shape: Any, dims: Any) -> Any:
+    aligned = [1] * len(shape)
+    for n, d in zip(x.shape, dims):
+        aligned[d] = n
+    return cupy.array(cupy.broadcast_to(x.reshape(aligned), shape))
+
+
+def _complex(cupy: Any, re: Any, im: Any) -> Any:
+    result = cupy.empty(re.shape, np.result_type(re.dtype, np.complex64))
+    result.real, result.imag = re, im
+    return result
+
+
+def _convert(x: Any, dtype: Any, weak: bool) -> Any:
+    x = x.real if x.dtype.kind == "c" and dtype.kind not in "cb" else x
+    x = x.astype(dtype)
+    return x.item() if weak else x
+
+
+def _running(cupy: Any, accumulate: Callable[..., Any], x: Any, axis: int, reverse: bool) -> Any:
+    if reverse:
+        return cupy.flip(accumulate(cupy.flip(x, axis), axis=axis), axis)
+    return accumulate(x, axis=axis)
+
+
+def _guard(x: Any, bad: Any, *, message: str) -> Any:
+    if bool(bad.any()):
+        raise np.linalg.LinAlgError(message)
+    return x.copy()
