@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class CudaBackend(Backend):
 
     compiles = True
     #: Rewrites of its own: none.
-    rules: dict[str, Any] = {}
+    rules: Mapping[str, Any] = MappingProxyType({})
     fusable = frozenset([*(n for n in EXPRESSIONS if n in ELEMENTWISE), "convert", *MOVES, *REDUCTIONS])
 
     def __init__(self, name: str, on: Device) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-
 from . import kernels, nvrtc
 from .backend import CudaBackend
 from .detect import find_cupy

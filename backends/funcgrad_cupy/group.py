@@ -229,7 +229,7 @@ class _Writer:
         self.inner = None
         self.indent -= 1
         self._line("}")
-        for e, op, kind, total in totals:
+        for e, op, _, total in totals:
             v = e.outputs[0]
             self.count += 1
             value = total if by_thread else f"block_reduce<{op}>({total})"

@@ -17,11 +17,57 @@ from funcgrad.core.backend import get_backend
 __all__ = ["library"]
 
 #: NumPy ufuncs and functions that CuPy's arrays take themselves, by ``__array_ufunc__`` and ``__array_function__``.
-_HANDED_OVER = (
-    "abs acos acosh add asin asinh atan atanh conj cos cosh div eq exp fft imag log log1p mul ne neg qr real reduce_prod reduce_sum select "
-    "shift_left shift_right sign sin sinh slogdet solve sqrt sub svd tan tanh transpose cholesky det eigh pow floor_divide remainder fmod "
-    "reduce_max reduce_min pinv"
-).split()
+_HANDED_OVER = [
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "conj",
+    "cos",
+    "cosh",
+    "div",
+    "eq",
+    "exp",
+    "fft",
+    "imag",
+    "log",
+    "log1p",
+    "mul",
+    "ne",
+    "neg",
+    "qr",
+    "real",
+    "reduce_prod",
+    "reduce_sum",
+    "select",
+    "shift_left",
+    "shift_right",
+    "sign",
+    "sin",
+    "sinh",
+    "slogdet",
+    "solve",
+    "sqrt",
+    "sub",
+    "svd",
+    "tan",
+    "tanh",
+    "transpose",
+    "cholesky",
+    "det",
+    "eigh",
+    "pow",
+    "floor_divide",
+    "remainder",
+    "fmod",
+    "reduce_max",
+    "reduce_min",
+    "pinv",
+]
 
 
 def library(cupy: Any) -> dict[str, Callable[..., Any]]:

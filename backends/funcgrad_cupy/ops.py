@@ -24,8 +24,10 @@ from funcgrad.primitives.reduction import reduce_and, reduce_max, reduce_min, re
 
 from .device import Device
 from .group import GroupKernel, can_write, write_group
+from .indexing import INDEXING
 from .kernels import launches
 from .movement import MOVEMENT, moved_to_end, transpose
+from .windows import WINDOWS
 
 __all__ = ["launch_group", "table"]
 
@@ -159,6 +161,8 @@ def _optimization_barrier(device: Device, *xs: Any) -> list[Any]:
 #: arrays of the device) and the parameters, that returns None for what it does not take.
 KERNELS: Mapping[str, Callable[..., Any]] = {
     **MOVEMENT,
+    **INDEXING,
+    **WINDOWS,
     "argmax": _arg_extremum(largest=True),
     "argmin": _arg_extremum(largest=False),
     "cumsum": _cumsum,

@@ -80,6 +80,16 @@ INSTANCES: dict[str, list[str]] = {
     ],
     "optimizer": [*_names("adam", _FLOATS), *_names("sgd", _FLOATS, _BOTH)],
     "indexing": [*_names("gather_rows segment_sum", _FLOATS), "segment_starts<long long>"],
+    "scatter": [
+        "flat_places<long long>",
+        *_names("gather_elements", _BITS),
+        *_names(
+            "scatter_segments",
+            (*_FLOATS, *_INTEGERS, "unsigned", "unsigned long long"),
+            ("Sum", "Product", "Min", "Max"),
+        ),
+        *_names("scatter_segments", _BITS, ("Last",)),
+    ],
     "pooling": [*_names("max_pool mean_pool", _FLOATS), *_names("pool_transposed", _FLOATS, _BOTH)],
     "matmul": _names("matmul", _FLOATS),
     "tensor_matmul": _names("tensor_matmul", _HALVES),

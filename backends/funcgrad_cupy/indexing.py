@@ -1,0 +1,97 @@
+"""Gather and scatter: the indexed axes are moved to the front and made one, the rows of a table.
+
+Updates of one place are combined in the order in which they stand: the places are sorted, and one thread takes those of
+one place. So a sum is the same in every run, and of several values that are set the last one stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .device import Device
+from .kernels import c_type, launches
+from .movement import transpose
+
+__all__ = ["INDEXING"]
+
+_THREADS = 256
+_MOST_BLOCKS = 4096
+_INDICES = np.dtype([("at", "u8", 8), ("sizes", "i8", 8), ("rank", "i8")])
+_OPERATIONS = {"add": "Sum", "mul": "Product", "min": "Min", "max": "Max", "set": "Last"}
+
+
+def _launch(device: Device, name: str, args: Sequence[Any], count: int) -> None:
+    if count:
+        grid = (min(-(-count // _THREADS), _MOST_BLOCKS),)
+        device.launch("scatter", name, grid, (_THREADS,), [*args, np.int64(count)])
+
+
+def _places(device: Device, sizes: Sequence[int], indices: Sequence[Any], axes: Sequence[int]) -> Any:
+    """The row of the table for each index. Raises IndexError, naming the first index that is out of range."""
+    description = np.zeros((), _INDICES)
+    description["at"][: len(indices)] = [device.pointer(i) for i in indices]
+    description["sizes"][: len(indices)] = sizes
+    description["rank"] = len(indices)
+    places = device.empty((indices[0].size,), np.int64)
+    _launch(device, "flat_places<long long>", [places, description[()]], places.size)
+    wrong = device.get(places) < 0
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        for i, n, axis in zip(indices, sizes, axes):
+            index = int(device.get(i).reshape(-1)[at])
+            if not -n <= index < n:
+                raise IndexError(f"index {index} is out of bounds for axis {axis} with size {n}")
+    return places
+
+
+def _table(device: Device, x: Any, axes: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
+    """x with these axes first, and that order of its axes."""
+    order = (*axes, *(i for i in range(x.ndim) if i not in axes))
+    return (x if order == tuple(range(x.ndim)) else transpose(device, x, axes=order)), order
+
+
+def gather(device: Device, x: Any, *indices: Any, axes: Any) -> Any:
+    """x at the indices, one an axis in `axes`; the shape is that of an index, then that of the other axes."""
+    if len(axes) > 8:
+        return None
+    places = _places(device, [x.shape[a] for a in axes], indices, axes)
+    table, _ = _table(device, x, axes)
+    rest = table.shape[len(axes) :]
+    y = device.empty((*indices[0].shape, *rest), x.dtype)
+    bits = c_type(np.dtype(f"u{x.dtype.itemsize}"))
+    _launch(device, f"gather_elements<{bits}>", [y, table, places, np.int64(prod(rest))], y.size)
+    return y
+
+
+def scatter(device: Device, x: Any, updates: Any, *indices: Any, axes: Any, kind: str, unique: bool = False) -> Any:
+    """A copy of x with the updates put at, or combined with what is at, the indices."""
+    element = _element(x.dtype, kind)
+    if element is None or len(axes) > 8:
+        return None
+    places = _places(device, [x.shape[a] for a in axes], indices, axes)
+    table, order_of_axes = _table(device, x, axes)
+    y = launches.copy(device, x) if table is x else table
+    columns = prod(y.shape[len(axes) :])
+    if places.size and columns:
+        order = device.library["argsort"](places, axis=0)
+        ordered = gather(device, places, order, axes=(0,))
+        args = [y, updates, ordered, order, np.int64(columns), np.int64(places.size)]
+        _launch(device, f"scatter_segments<{element}, {_OPERATIONS[kind]}>", args, places.size * columns)
+    back = tuple(sorted(range(x.ndim), key=order_of_axes.__getitem__))
+    return y if back == tuple(range(x.ndim)) else transpose(device, y, axes=back)
+
+
+def _element(dtype: np.dtype[Any], kind: str) -> str | None:
+    """The C++ type that a combination is computed for: bits if they are only moved, unsigned where integers wrap."""
+    if kind == "set":
+        return c_type(np.dtype(f"u{dtype.itemsize}"))
+    if dtype.kind in "iu" and dtype.itemsize >= 4:
+        return c_type(np.dtype(f"u{dtype.itemsize}") if kind in ("add", "mul") else dtype)
+    return c_type(dtype) if dtype.kind == "f" or dtype.name == "bfloat16" else None
+
+
+INDEXING: Mapping[str, Callable[..., Any]] = {"gather": gather, "scatter": scatter}
