@@ -10,14 +10,16 @@ import importlib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
+import floor
 import numpy as np
 
 Function = Callable[..., Any]
 
 OURS = "funcgrad"
-PEERS = ("jax", "torch", "autograd", "numpy")
+PEERS = ("jax", "torch", "autograd", "numpy", "c")
 
 
 def version(package: str) -> str:
@@ -179,7 +181,19 @@ class Autograd(Library):
         return evaluate
 
 
-LIBRARIES: dict[str, type[Library]] = {library.name: library for library in (Funcgrad, Jax, Torch, Autograd, Library)}
+class C(Library):
+    """Loops by hand in C, on NumPy's arrays, where the system has a compiler."""
+
+    name = "c"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.version = Path(floor.compiler()).name
+
+
+LIBRARIES: dict[str, type[Library]] = {
+    library.name: library for library in (Funcgrad, Jax, Torch, Autograd, Library, C)
+}
 
 
 def load(names: tuple[str, ...]) -> tuple[dict[str, Library], dict[str, str]]:

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -171,12 +172,16 @@ def geometric_means(results: Results, columns: tuple[str, ...]) -> dict[str, dic
     return means
 
 
-def summary(results: Results, columns: tuple[str, ...]) -> list[str]:
+def summary(results: Results, columns: tuple[str, ...], targets: Mapping[str, Target]) -> list[str]:
     """The geometric means, the median and worst excess over a peer, and the count of the verdicts, a line each."""
     lines = [
         f"geometric mean of the ratios ({kind}): " + ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
         for kind, means in geometric_means(results, columns).items()
     ]
+    for kind, target in targets.items():
+        mean = geometric_means(results, columns).get(kind, {}).get(str(target.of))
+        if mean is not None and target.limit is not None:
+            lines.append(f"geometric mean ({kind}) {target_text(target)}: {MET if mean <= target.limit else MISSED}")
     more: dict[str, list[tuple[float, str]]] = {}
     for case, timings in results:
         over = excess(timings, case.target.of) if case.target.excess and case.target.of else None
@@ -202,8 +207,8 @@ def check(case: Case, timings: dict[str, Timing]) -> str:
     return f"agree: {', '.join(ran)}" if len(ran) > 1 else f"ran: {', '.join(ran)}, with nothing to compare"
 
 
-def table(results: Results, columns: tuple[str, ...]) -> str:
-    """The table: a row a case, a column a library, then the target and the verdict."""
+def table(results: Results, columns: tuple[str, ...], targets: Mapping[str, Target]) -> str:
+    """The table: a row a case, a column a library, then the target and the verdict; `targets` are those of the means."""
     rows = [("case", *columns, "target", "verdict")]
     notes = []
     for case, timings in results:
@@ -218,7 +223,7 @@ def table(results: Results, columns: tuple[str, ...]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "-" * len(max(lines, key=len)))
-    lines += ["", *summary(results, columns)]
+    lines += ["", *summary(results, columns, targets)]
     lines += [
         "In brackets: the time (or memory) of funcgrad over that of the peer (below 1, funcgrad is faster, or needs less)."
     ]

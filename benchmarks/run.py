@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import report  # noqa: E402
 import suites  # noqa: E402
-from cases import SMALLER, Case  # noqa: E402
+from cases import SMALLER, Case, Target  # noqa: E402
 from libraries import OURS, PEERS, Library, load  # noqa: E402
 from timing import FULL, QUICK, SMOKE, Effort, Timing, interleave  # noqa: E402
 
@@ -48,11 +49,11 @@ def names(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, tuple[Case, ...]]:
-    """The command line, and the cases it asks for."""
+def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, tuple[Case, ...], dict[str, Target]]:
+    """The command line, the cases it asks for, and the targets of their means."""
     parser = argparse.ArgumentParser(
         prog="python benchmarks/run.py",
-        description="Measure funcgrad side by side with JAX, PyTorch, autograd and NumPy.",
+        description="Measure funcgrad side by side with JAX, PyTorch, autograd, NumPy and C.",
     )
     parser.add_argument("--suite", choices=suites.NAMES, default="foundation", help="which cases")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
@@ -65,14 +66,15 @@ def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, tuple[Case, .
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: are the results the same?")
     parser.add_argument("--slow", action="store_true", help="also what takes JAX minutes to compile")
     options = parser.parse_args(argv)
-    rows = importlib.import_module(f"suites.{options.suite}").cases(tiny=options.smoke)
+    suite = importlib.import_module(f"suites.{options.suite}")
+    rows = tuple(replace(case, target=case.target.on(options.backend)) for case in suite.cases(tiny=options.smoke))
     if options.only is None:
-        return options, rows
+        return options, rows, getattr(suite, "MEANS", {})
     try:
         chosen = names(tuple(case.name for case in rows))(options.only)
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --only: {error}")
-    return options, tuple(case for case in rows if case.name in chosen)
+    return options, tuple(case for case in rows if case.name in chosen), {}
 
 
 def measure(case: Case, libraries: dict[str, Library], effort: Effort, slow: bool) -> dict[str, Timing]:
@@ -89,7 +91,7 @@ def measure(case: Case, libraries: dict[str, Library], effort: Effort, slow: boo
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv`; the exit status."""
-    options, cases = arguments(argv)
+    options, cases, means = arguments(argv)
     columns = (OURS, *(name for name in PEERS if name in options.against))
     libraries, missing = load(columns)
     with ExitStack() as scope:
@@ -111,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.smoke:
         print("\n".join(f"{case.name}: {check}" for (case, _), check in zip(results, checks, strict=True)))
     else:
-        print(report.table(results, columns))
+        print(report.table(results, columns, means))
     if options.json is not None:
         document = {
             "environment": environment,

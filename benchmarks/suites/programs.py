@@ -41,5 +41,5 @@ def cases(tiny: bool) -> tuple[Case, ...]:
             makers["numpy"] = by_hand(program, tiny)
         what = str(program.__doc__).strip().splitlines()[0]
         slow = frozenset() if tiny else SLOW.get(name, frozenset())
-        rows += fresh(name, what, makers, Target(1.0, "jax"), Target(0.05, "jax"), slow=slow, rtol=1e-6)
+        rows += fresh(name, what, makers, Target(1.0, "jax"), slow=slow, rtol=1e-6)
     return tuple(rows)
