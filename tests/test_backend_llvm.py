@@ -495,6 +495,18 @@ def test_results_are_new_arrays() -> None:
     assert all(y.flags.writeable and y.flags.c_contiguous for y in arrays)
 
 
+def test_a_large_result_takes_memory_that_nobody_holds_any_more() -> None:
+    f = native(lambda x: x + 1)
+    x = np.zeros((50, 400))
+    kept = f(x)
+    addresses = {f(x * i).ctypes.data for i in range(5)}
+    assert len(addresses) == 1 and kept.ctypes.data not in addresses
+    part = f(x)[3:4]
+    f(x + 5)
+    np.testing.assert_array_equal(part, np.ones((1, 400)))
+    np.testing.assert_array_equal(kept, np.ones((50, 400)))
+
+
 def test_arrays_that_are_closed_over_are_read_at_each_call() -> None:
     c = np.ones(3)
     f = native(lambda x: x + c)

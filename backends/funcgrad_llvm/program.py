@@ -8,6 +8,7 @@ asking for it from Python takes longer than many a program runs.
 from __future__ import annotations
 
 import ctypes
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from funcgrad.compiler.program import compile_jaxpr
 from funcgrad.compiler.simplify import simplify
 from funcgrad.core.backend import get_backend
 from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
+from funcgrad_numpy.pool import MIN_BYTES, fresh
 
 from . import machine
 from .ir import Writer
@@ -62,6 +64,7 @@ class Segment:
         self._run: Callable[..., int] = kind(self._library.address("entry"))
         self._shapes = [a.aval.shape for a in outputs]
         self._dtypes = [a.aval.dtype for a in outputs]
+        self._makers = [fresh if nbytes(a.aval) >= MIN_BYTES else np.empty for a in outputs]
         # A call takes an arena and puts it back, so that two threads never share one.
         self._arenas: list[tuple[int, Any]] = []
 
@@ -72,7 +75,7 @@ class Segment:
         return View(Buffer(pointer), atom.aval.dtype, atom.aval.shape, contiguous_strides(atom.aval.shape))
 
     def __call__(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        outs = tuple(map(np.empty, self._shapes, self._dtypes))
+        outs = tuple(map(operator.call, self._makers, self._shapes, self._dtypes))
         try:
             address, memory = self._arenas.pop()
         except IndexError:
