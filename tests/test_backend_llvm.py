@@ -589,6 +589,20 @@ def test_the_number_of_threads_changes_no_bit() -> None:
     assert one == three
 
 
+def test_a_program_follows_the_number_of_threads_that_is_set() -> None:
+    x = np.random.default_rng(0).standard_normal((500, 500), np.float32)
+    program = program_of(lambda x: fnp.tanh(x) @ x, x)
+    results, jobs = [], []
+    for n in (1, 3, 1):
+        with fg.config(num_threads=n):
+            results.append(*program(x))
+            (segment,) = program.steps
+            jobs.append("call void @parallel_for" in segment.version().text)
+    np.testing.assert_array_equal(results[0], results[2])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-4)
+    assert jobs == [False, True, False]
+
+
 def test_a_processor_without_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     if "x86_64" not in machine.processor().triple:
         pytest.skip("the plain processor of this test is an x86")

@@ -36,7 +36,7 @@ def found(request, monkeypatch):
         monkeypatch.setattr(
             blas, "_folder", lambda package, name: folder(package, name) if package == "numpy" else None
         )
-    caches = blas.library, blas._products, blas.address
+    caches = blas.library, blas._products
     for cached in caches:
         cached.cache_clear()
     try:

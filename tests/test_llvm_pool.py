@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("llvmlite.binding")
 
+from funcgrad import config
 from funcgrad_llvm import pool
 from funcgrad_llvm.machine import Library
 
@@ -164,16 +165,26 @@ def test_one_thread_needs_no_other():
     assert result.stdout == "done\n", result.stderr
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "many", ""])
-def test_the_number_of_threads_must_be_one(value, monkeypatch):
-    monkeypatch.setenv("FUNCGRAD_NUM_THREADS", value)
-    with pytest.raises(ValueError, match=r"FUNCGRAD_NUM_THREADS is '.*'; set it to a number of threads"):
-        pool.num_threads()
+@needs_threads
+def test_more_threads_are_there_when_more_are_asked_for():
+    result = run(
+        "meet(2)\n"
+        "import funcgrad\n"
+        "with funcgrad.config(num_threads=5):\n"
+        "    assert pool.num_threads() == 5\n"
+        "    pool.address()\n"
+        "    meet(5)\n"
+        "assert pool.num_threads() == 2",
+        threads="2",
+    )
+    assert result.stdout == "done\n", result.stderr
 
 
-def test_the_number_of_threads_is_that_of_processors(monkeypatch):
-    monkeypatch.delenv("FUNCGRAD_NUM_THREADS", raising=False)
-    assert 1 <= pool.num_threads() <= (os.cpu_count() or 1)
+def test_the_number_of_threads_is_the_setting():
+    with config(num_threads=3):
+        assert pool.num_threads() == 3
+    with pytest.raises(ValueError, match="num_threads is a whole number, 1 or more, not 0"), config(num_threads=0):
+        pass
 
 
 @pytest.mark.slow

@@ -214,8 +214,8 @@ class _Function:
         arguments = ", ".join(f"{type} %{argument}" for type, argument in self.arguments)
         return f"define {self.result} @{self.letter}{self.name}({arguments}) {{"
 
-    def text(self) -> str:
-        """The function, and the one that works on a block of it if it is cut."""
+    def text(self, threads: int) -> str:
+        """The function, and the one that works on a block of it if it is cut for these threads."""
         if self.name not in _CUTS or not self.found.own:
             return "\n".join([self.declaration(), self.header(), *self.call({}), "}"])
         outer, inner, renamed, steps = _CUTS[self.name]
@@ -230,7 +230,6 @@ class _Function:
             moves.append(f"  %{pointer}.distance = mul i64 %start, %{step}")
             moves.append(f"  %{pointer}.block = getelementptr {self.type}, ptr %{pointer}, i64 %{pointer}.distance")
         blocks = {**renamed, **{pointer: f"{pointer}.block" for pointer in steps}}
-        threads = pool.num_threads()
         block = f"{self.letter}{self.name}_block"
         return "\n".join([
             self.declaration(),
@@ -266,15 +265,15 @@ class _Function:
 
 
 @functools.cache
-def _products() -> machine.Library:
+def _products(threads: int) -> machine.Library:
+    """All functions, with large products cut for so many threads."""
     found = library()
     functions = [_Function(letter, name, found) for letter in _TYPES for name in _SIGNATURES]
     symbols = {f.symbol: ctypes.cast(found.function(f.symbol), ctypes.c_void_p).value or 0 for f in functions}
-    text = ["declare void @parallel_for(ptr, ptr, i64)", *(f.text() for f in functions)]
+    text = ["declare void @parallel_for(ptr, ptr, i64)", *(f.text(threads) for f in functions)]
     return machine.Library("\n\n".join(text), {**symbols, "parallel_for": pool.address()})
 
 
-@functools.cache
 def address(name: str) -> int:
     """Where a native function is: `sgemm`, `dgemm`, `sgemv`, `dgemv`, `sdot` or `ddot`, with the arguments of cblas and
     32-bit integers.
@@ -282,4 +281,4 @@ def address(name: str) -> int:
     Raises:
         BlasNotFoundError: if there is no OpenBLAS.
     """
-    return _products().address(name)
+    return _products(pool.num_threads()).address(name)

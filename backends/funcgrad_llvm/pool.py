@@ -33,6 +33,9 @@ import functools
 import os
 import platform
 import sys
+from collections.abc import Callable
+
+from funcgrad.core.config import config
 
 from .machine import Library
 
@@ -300,6 +303,12 @@ define void @reset(i64 %wanted) {
   ret void
 }
 
+; Have at least so many workers, from the next job on.
+define void @want(i64 %wanted) {
+  %before = atomicrmw max ptr @wanted, i64 %wanted seq_cst
+  ret void
+}
+
 ; End all threads and wait for them. Later jobs are done by their callers.
 define void @shut_down() {
 entry:
@@ -334,6 +343,9 @@ define void @parallel_for(ptr %function, ptr %context, i64 %chunks) {
 define void @reset(i64 %wanted) {
   ret void
 }
+define void @want(i64 %wanted) {
+  ret void
+}
 define void @shut_down() {
   ret void
 }
@@ -357,39 +369,32 @@ def _text() -> str:
 
 
 def num_threads() -> int:
-    """How many threads work on a job, its caller among them: `FUNCGRAD_NUM_THREADS`, or else as many as there are
-    processors that this process may run on.
-
-    Raises:
-        ValueError: if the variable is no positive number.
-    """
-    named = os.environ.get("FUNCGRAD_NUM_THREADS")
-    if named is None:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(processors, _MAX_THREADS)
-    if not named.isdecimal() or int(named) == 0:
-        raise ValueError(
-            f"FUNCGRAD_NUM_THREADS is {named!r}; set it to a number of threads, as in FUNCGRAD_NUM_THREADS=2."
-        )
-    return min(int(named), _MAX_THREADS)
+    """How many threads work on a job, its caller among them: `config.num_threads`."""
+    return min(config.num_threads, _MAX_THREADS)
 
 
 @functools.cache
-def _pool() -> Library:
+def _pool() -> tuple[Library, Callable[[int], None]]:
     library = Library(_text(), {})
-    signatures = {"reset": [ctypes.c_int64], "shut_down": []}
-    reset, shut_down = (ctypes.CFUNCTYPE(None, *types)(library.address(name)) for name, types in signatures.items())
+    reset, want = (ctypes.CFUNCTYPE(None, ctypes.c_int64)(library.address(name)) for name in ("reset", "want"))
+    shut_down = ctypes.CFUNCTYPE(None)(library.address("shut_down"))
     reset(num_threads() - 1)
     # The threads run code that the interpreter is about to give back.
     atexit.register(shut_down)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: reset(num_threads() - 1))
-    return library
+    return library, want
 
 
 def address() -> int:
-    """Where `parallel_for` is. The first call compiles it; threads start with the first job."""
-    return _pool().address("parallel_for")
+    """Where `parallel_for` is. The first call compiles it; threads start with the first job that wants them.
+
+    A job of n chunks has n threads at most. So code that cuts its work for `num_threads()` now is never done by more of
+    them, though others have started more.
+    """
+    library, want = _pool()
+    want(num_threads() - 1)
+    return library.address("parallel_for")
 
 
 def parallel_for(function: int, context: int, chunks: int) -> None:

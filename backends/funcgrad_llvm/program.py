@@ -21,6 +21,7 @@ from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.program import compile_jaxpr
 from funcgrad.compiler.simplify import simplify
 from funcgrad.core.backend import get_backend
+from funcgrad.core.config import config
 from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
 from funcgrad_numpy.pool import MIN_BYTES, fresh
 
@@ -46,11 +47,10 @@ _SIGNATURE = (ctypes.c_int64, ctypes.py_object, ctypes.py_object, ctypes.c_void_
 _BRIEF, _LONG = ctypes.PYFUNCTYPE(*_SIGNATURE), ctypes.CFUNCTYPE(*_SIGNATURE)
 
 
-class Segment:
-    """A native function of some equations: `inputs` to `outputs`, called with arrays, gives new arrays."""
+class _Native:
+    """A segment as native code for as many threads as `config.num_threads` says."""
 
     def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> None:
-        self.inputs, self.outputs = list(inputs), list(outputs)
         lowerer = Lowerer()
         w = lowerer.writer
         ins = [self._argument(w, "%args", i, v) for i, v in enumerate(inputs)]
@@ -61,12 +61,9 @@ class Segment:
         self.temporary_bytes = lowerer.arena.size
         self._library = machine.Library(self.text, lowerer.symbols)
         kind = _LONG if lowerer.work > _LONG_WORK else _BRIEF
-        self._run: Callable[..., int] = kind(self._library.address("entry"))
-        self._shapes = [a.aval.shape for a in outputs]
-        self._dtypes = [a.aval.dtype for a in outputs]
-        self._makers = [fresh if nbytes(a.aval) >= MIN_BYTES else np.empty for a in outputs]
+        self.run: Callable[..., int] = kind(self._library.address("entry"))
         # A call takes an arena and puts it back, so that two threads never share one.
-        self._arenas: list[tuple[int, Any]] = []
+        self.arenas: list[tuple[int, Any]] = []
 
     @staticmethod
     def _argument(w: Writer, table: str, i: int, atom: Atom) -> View:
@@ -74,21 +71,50 @@ class Segment:
         pointer = w.emit(f"load ptr, ptr {place}")
         return View(Buffer(pointer), atom.aval.dtype, atom.aval.shape, contiguous_strides(atom.aval.shape))
 
+    def arena(self) -> tuple[int, Any]:
+        """Memory of its own for a call: the address, and what keeps it alive."""
+        memory = np.empty(self.temporary_bytes + 64, np.uint8)
+        return -(-memory.ctypes.data // 64) * 64, memory
+
+
+class Segment:
+    """A native function of some equations: `inputs` to `outputs`, called with arrays, gives new arrays.
+
+    How work is cut for threads stands in the code, so there is a version for each number of threads that was set.
+    """
+
+    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> None:
+        self.eqns, self.inputs, self.outputs = list(eqns), list(inputs), list(outputs)
+        self._shapes = [a.aval.shape for a in outputs]
+        self._dtypes = [a.aval.dtype for a in outputs]
+        self._makers = [fresh if nbytes(a.aval) >= MIN_BYTES else np.empty for a in outputs]
+        self._versions: dict[int, _Native] = {}
+        first = self.version()
+        self.text, self.temporary_bytes = first.text, first.temporary_bytes
+
+    def version(self) -> _Native:
+        """The code for the number of threads that is set."""
+        threads = config.num_threads
+        found = self._versions.get(threads)
+        if found is None:
+            found = self._versions[threads] = _Native(self.eqns, self.inputs, self.outputs)
+        return found
+
     def __call__(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        native = self.version()
         outs = tuple(map(operator.call, self._makers, self._shapes, self._dtypes))
         try:
-            address, memory = self._arenas.pop()
+            address, memory = native.arenas.pop()
         except IndexError:
-            memory = np.empty(self.temporary_bytes + 64, np.uint8)
-            address = -(-memory.ctypes.data // 64) * 64
+            address, memory = native.arena()
         try:
-            code = self._run(args, outs, address)
+            code = native.run(args, outs, address)
             if code == _NOT_PLAIN:
-                code = self._run(tuple([_plain(x, v) for x, v in zip(args, self.inputs)]), outs, address)
+                code = native.run(tuple([_plain(x, v) for x, v in zip(args, self.inputs)]), outs, address)
             if code:
-                raise self._error(self.faults[code - 1], ctypes.c_int64.from_address(address).value)
+                raise self._error(native.faults[code - 1], ctypes.c_int64.from_address(address).value)
         finally:
-            self._arenas.append((address, memory))
+            native.arenas.append((address, memory))
         return outs
 
     @staticmethod
