@@ -22,8 +22,9 @@ import numpy as np
 
 from funcgrad.core.ir import Jaxpr
 
-from .ir import Writer, memory_type, register_type, splat, typed
-from .operations import Operation, convert, elementwise
+from .elements import Elements
+from .ir import Writer, memory_type, register_type, typed
+from .operations import Operation, elementwise
 from .values import CHEAP, FULL, KEPT, REDUCTIONS, SCALAR, Body, Layout, Node, Stream, identity
 
 __all__ = ["Group"]
@@ -35,10 +36,8 @@ _BLOCK = 64
 #: Operations that a function, a division or a root counts as.
 _COSTLY = 8
 
-Scope = dict[tuple[int, int], str]
 
-
-class Group:
+class Group(Elements):
     """The function of a fused group: `void (ptr in ..., ptr out ..., ptr scratch)`.
 
     `scratch` is how many bytes it needs for values between two passes. A group that is worth several threads has two
@@ -144,7 +143,7 @@ class Group:
             self.writer.parameters += ["i64 %begin", "i64 %end"]
 
     def _write(self) -> None:
-        self.scopes: list[Scope] = [{}]
+        self.scopes = [{}]
         self.rows_are_made = False
         levels = 1 + max((n.level for n in self.order), default=0)
         if self.by_columns:
@@ -414,111 +413,3 @@ class Group:
                 self._put(self._combined(node, total, value, mask), node.row)
             self.scopes.pop()
         self.rows_are_made = False
-
-    # Values -----------------------------------------------------------------------------------------------------------
-
-    def _value(self, node: Node, lanes: int) -> str:
-        """The register of a value with so many lanes; what is computed stays known in the innermost open scope.
-
-        Operands come first, in a loop: a chain of operations may be longer than Python's stack.
-        """
-        todo = [node]
-        while True:
-            here = todo[-1]
-            if self._known(here, lanes) is not None:
-                todo.pop()
-                if not todo:
-                    break
-                continue
-            missing = [x for x in self._operands(here, lanes) if self._known(x, lanes) is None]
-            if missing:
-                todo += missing
-            else:
-                self.scopes[-1][id(here), lanes] = self._computed(here, lanes)
-        found = self._known(node, lanes)
-        assert found is not None
-        return found
-
-    def _known(self, node: Node, lanes: int) -> str | None:
-        if node.name == "literal":
-            return splat(register_type(node.dtype), node.params["text"], lanes)
-        key = id(node), lanes
-        return next((scope[key] for scope in reversed(self.scopes) if key in scope), None)
-
-    def _place(self, node: Node) -> Stream | None:
-        """Where a value is in memory by now."""
-        if node.stream is not None:
-            return node.stream
-        if node.is_reduction:
-            return node.row
-        if node.level < self.level and node.kind == FULL and node.stored:
-            return node.stored[0]
-        return node.row if node.level < self.level or self.rows_are_made else None
-
-    def _is_spread(self, node: Node, lanes: int) -> bool:
-        """Whether the lanes of a value are all the same."""
-        return lanes > 1 and not (node.kind == FULL or (node.kind == KEPT and self.by_columns))
-
-    def _operands(self, node: Node, lanes: int) -> list[Node]:
-        """What is computed before a value, with as many lanes."""
-        return [] if self._is_spread(node, lanes) or self._place(node) is not None else node.operands
-
-    def _computed(self, node: Node, lanes: int) -> str:
-        """A value from its operands, which are known."""
-        w = self.writer
-        if self._is_spread(node, lanes):
-            return w.spread(self._value(node, 1), node.dtype, lanes)
-        place = self._place(node)
-        if place is not None:
-            return self._get(place, lanes)
-        operands = [self._value(x, lanes) for x in node.operands]
-        if node.name == "convert":
-            return convert(w, operands[0], node.operands[0].dtype, node.dtype, lanes)
-        dtype = node.operands[1 if node.name == "select" else 0].dtype
-        return elementwise(w, node.name, operands, dtype, lanes, node.params)
-
-    def _get(self, s: Stream, lanes: int) -> str:
-        """A vector of elements of a stream."""
-        w, pointer = self.writer, self.pointers[id(s)]
-        stride = s.strides[self.inner] if lanes > 1 else 0
-        if s.is_index:
-            return self._indices(s, pointer, stride, lanes)
-        if lanes == 1:
-            return w.load(pointer, s.dtype)
-        if stride == 1:
-            return w.load(pointer, s.dtype, lanes)
-        if stride == 0:
-            return w.spread(w.load(pointer, s.dtype), s.dtype, lanes)
-        scalar = register_type(s.dtype)
-        if stride == -1:
-            first = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {1 - lanes}")
-            return w.shuffle(w.load(first, s.dtype, lanes), "poison", scalar, lanes, range(lanes - 1, -1, -1))
-        if stride == 2:
-            # Two loads that end with the last element.
-            half = lanes // 2
-            second = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {lanes - 1}")
-            mask = [2 * k for k in range(half)] + [lanes + 2 * k - (lanes - 1) for k in range(half, lanes)]
-            return w.shuffle(w.load(pointer, s.dtype, lanes), w.load(second, s.dtype, lanes), scalar, lanes, mask)
-        value = "poison"
-        for k in range(lanes):
-            p = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {k * stride}")
-            value = w.emit(f"insertelement {typed(scalar, lanes)} {value}, {scalar} {w.load(p, s.dtype)}, i64 {k}")
-        return value
-
-    def _indices(self, s: Stream, first: str, stride: int, lanes: int) -> str:
-        w, type = self.writer, typed("i64", lanes)
-        value = w.spread(first, np.dtype(np.int64), lanes)
-        if lanes > 1 and stride:
-            numbers = ", ".join(f"i64 {k * stride}" for k in range(lanes))
-            value = w.emit(f"add nsw {type} {value}, <{numbers}>")
-        return convert(w, value, np.dtype(np.int64), s.dtype, lanes)
-
-    def _put(self, value: str, s: Stream) -> None:
-        w, pointer, stride, lanes = self.writer, self.pointers[id(s)], s.strides[self.inner], self.lanes
-        if lanes == 1 or stride == 1:
-            w.store(value, pointer, s.dtype, lanes)
-            return
-        scalar = register_type(s.dtype)
-        for k in range(lanes if stride else 1):
-            p = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {k * stride}")
-            w.store(w.emit(f"extractelement {typed(scalar, lanes)} {value}, i64 {k}"), p, s.dtype)
