@@ -27,7 +27,7 @@ from funcgrad.testing import check_backend
 llvmlite = pytest.importorskip("llvmlite", reason="the LLVM back end needs llvmlite")
 pytest.importorskip("scipy_openblas32", reason="the LLVM back end needs an OpenBLAS")
 
-from funcgrad_llvm import cache, machine, parts  # noqa: E402 -- after it is known that they can be imported
+from funcgrad_llvm import cache, lower, machine, parts  # noqa: E402 -- after it is known that they can be imported
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -328,6 +328,27 @@ def test_products(equation: str, dtype: str) -> None:
         # Operands that are no matrices as they are.
         g = lambda x, y: fnp.einsum(equation, x[..., ::-1] * 1, fnp.flip(y))
         np.testing.assert_array_equal(native(g)(x, y), g(x, y))
+
+
+def test_products_read_transposed_operands_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = []
+    contiguous = lower.Lowerer.contiguous
+
+    def counted(lowerer: Any, view: Any) -> Any:
+        copies.extend([] if view.is_contiguous else [view.shape])
+        return contiguous(lowerer, view)
+
+    monkeypatch.setattr(lower.Lowerer, "contiguous", counted)
+    rng = np.random.default_rng(0)
+    w, v = rng.standard_normal((6, 7)), rng.standard_normal((7, 3))
+    x = rng.standard_normal((5, 6))
+    program_of(fg.grad(lambda w, v, x: fnp.sum(fg.nn.relu(x @ w) @ v), (0, 1, 2)), w, v, x)
+    recurrent = tuple(rng.standard_normal(shape) for shape in ((6, 24), (6, 24), (24,)))
+    program_of(fg.grad(lstm), recurrent, rng.standard_normal((4, 2, 6)))
+    assert copies == []
+    # Where neither axis of a matrix is contiguous it must be copied: the count can fail.
+    program_of(lambda x: x[:, ::2] @ x[:3], rng.standard_normal((6, 6)))
+    assert copies == [(6, 3)]
 
 
 def test_a_network_of_convolutions_is_native() -> None:
