@@ -69,7 +69,8 @@ def groups(jaxpr):
 
 def test_every_compiled_program_of_the_benchmarks_is_counted(thunks):
     names = {case.name for suite in (programs, compiler) for case in suite.cases(tiny=True) if case.kind == "call"}
-    assert names - {"gelu-16m"} == set(TABLE)  # of 16 M elements the program is that of 1 M
+    # Of 16 M elements, and beside a loop in C, the program is that of 1 M.
+    assert names - {"gelu-16m", "gelu-1m-floor", "gelu-16m-floor"} == set(TABLE)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in TABLE])
