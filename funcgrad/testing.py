@@ -19,6 +19,7 @@ from ._conformance import programs
 from .api.derivatives import jvp, vjp
 from .api.staging import jit, make_jaxpr
 from .core.backend import Backend, use_backend
+from .core.errors import MissingRuleError
 from .core.ir import check
 from .core.types import aval_of, is_inexact
 
@@ -107,6 +108,26 @@ def _tolerance(leaves: Sequence[Any]) -> float:
     return _TOLERANCE[min(sizes, default=8)]
 
 
+def _central_difference(f: Callable[..., Any], args: Sequence[Any], direction: Any, eps: float | None = None) -> Any:
+    """The derivative of ``f`` along a direction, to about the 2/3 power of the dtype's rounding."""
+    dtypes = [_as_array(x).dtype for x in tree.leaves(args)]
+    step = max(_eps(d) for d in dtypes if is_inexact(d)) ** (1 / 3) if eps is None else eps
+
+    def moved(h: float) -> Any:
+        def move(x: Any, v: Any) -> Any:
+            a = _as_array(x)
+            return np.asarray(a + h * _as_array(v), a.dtype)[()] if is_inexact(a.dtype) else x
+
+        return f(*tree.map(move, args, direction))
+
+    def quotient(up: Any, down: Any) -> Any:
+        up, down = _as_array(up), _as_array(down)
+        wide = np.result_type(up.dtype, np.float64)
+        return (up.astype(wide) - down.astype(wide)) / (2 * step) if is_inexact(up.dtype) else up
+
+    return tree.map(quotient, moved(step), moved(-step))
+
+
 def check_jvp(
     f: Callable[..., Any], args: Sequence[Any], tol: float | None = None, eps: float | None = None, seed: int = 0
 ) -> None:
@@ -120,27 +141,15 @@ def check_jvp(
     args = tuple(args)
     rng = np.random.default_rng(seed)
     leaves = tree.leaves(args)
-    dtypes = [_as_array(x).dtype for x in leaves if is_inexact(_as_array(x).dtype)]
-    if not dtypes:
+    if not any(is_inexact(_as_array(x).dtype) for x in leaves):
         raise AssertionError("check_jvp: no argument has a derivative")
-    step = max(_eps(d) for d in dtypes) ** (1 / 3) if eps is None else eps
     direction = _unit(tree.map(lambda x: _direction(rng, x), args))
-
-    def moved(h: float) -> Any:
-        def move(x: Any, v: Any) -> Any:
-            a = _as_array(x)
-            return np.asarray(a + h * _as_array(v), a.dtype)[()] if is_inexact(a.dtype) else x
-
-        return f(*tree.map(move, args, direction))
-
     _, tangent = jvp(f, args, direction)
-    plus, minus = moved(step), moved(-step)
-    for (path, t), up, down in zip(tree.leaves_with_path(tangent), tree.leaves(plus), tree.leaves(minus), strict=True):
+    differences = tree.leaves(_central_difference(f, args, direction, eps))
+    for (path, t), difference in zip(tree.leaves_with_path(tangent), differences, strict=True):
         t = _as_array(t)
         if not is_inexact(t.dtype):
             continue
-        wide = np.result_type(t.dtype, np.float64)
-        difference = (_as_array(up).astype(wide) - _as_array(down).astype(wide)) / (2 * step)
         error = np.max(np.abs(t - difference), initial=0.0)
         scale = max(float(np.max(np.abs(difference), initial=0.0)), 1.0)
         limit = (tol or _tolerance([t, *leaves])) * scale
@@ -155,15 +164,19 @@ def check_jvp(
 def check_vjp(f: Callable[..., Any], args: Sequence[Any], tol: float | None = None, seed: int = 0) -> None:
     """Check that reverse mode is the transpose of forward mode: <w, J v> = <J^T w, v> for random v and w.
 
-    Raises AssertionError.
+    Where ``f`` has no forward mode (a ``custom_vjp`` whose backward pass cannot be transposed), J v is a central
+    difference. Raises AssertionError.
 
     >>> check_vjp(lambda x: x**3, (2.0,))
     """
     args = tuple(args)
     rng = np.random.default_rng(seed)
     v = _unit(tree.map(lambda x: _direction(rng, x), args))
-    out, tangent = jvp(f, args, v)
-    _, pullback = vjp(f, *args)
+    out, pullback = vjp(f, *args)
+    try:
+        _, tangent = jvp(f, args, v)
+    except MissingRuleError:
+        tangent = _central_difference(f, args, v)
     w = _unit(tree.map(lambda y: _direction(rng, y), out))
     cts = pullback(w)
     for (path, c), x in zip(tree.leaves_with_path(cts), tree.leaves(args), strict=True):

@@ -5,6 +5,7 @@ import pytest
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
+from funcgrad.testing import check_vjp
 
 X = np.array([0.3, -1.2, 2.0])
 T = np.array([1.0, 0.5, -0.25])
@@ -73,3 +74,21 @@ def test_a_custom_function_that_returns_its_argument_does_so_outside_of_transfor
     assert f(X) is X
     outs = [fg.jit(f)(X), *fg.jvp(f, (X,), (T,)), fg.vjp(f, X)[0], fg.vjp(f, X)[1](T)[0], fg.vmap(f)(X)]
     assert not any(np.shares_memory(y, x) for y in outs for x in (X, T))
+
+
+@pytest.mark.parametrize("factor, right", [(0.5, True), (0.6, False)])
+def test_check_vjp_of_a_backward_pass_that_has_no_transpose(factor, right):
+    @fg.custom_vjp
+    def root(a):
+        return fnp.sqrt(a)
+
+    def backward(r, ct):
+        halved = fg.lax.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, s[1] * factor), (0, ct))[1]
+        return (halved / r,)
+
+    root.defvjp(lambda a: (fnp.sqrt(a), fnp.sqrt(a)), backward)
+    if right:
+        check_vjp(root, (2.0,))
+    else:
+        with pytest.raises(AssertionError, match="check_vjp"):
+            check_vjp(root, (2.0,))
