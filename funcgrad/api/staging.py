@@ -17,7 +17,8 @@ import numpy as np
 
 from .. import tree
 from ..compiler.cost import program_cost
-from ..compiler.memory import MemoryAnalysis
+from ..compiler.memory import MemoryAnalysis, as_bytes
+from ..compiler.rematerialize import rematerialize
 from ..core.backend import Backend, _default, backend_of, get_backend
 from ..core.config import config
 from ..core.errors import ForeignArrayError, OperandTypeError, StaticArgumentError
@@ -104,10 +105,25 @@ class _Key(NamedTuple):
 class _Entry:
     """A traced call: the jaxpr, where its leaves are in the arguments, and the compiled program."""
 
-    __slots__ = ("consts", "donated", "dynamic", "hoisted", "jaxpr", "out_tree", "program", "single")
+    __slots__ = (
+        "budget",
+        "consts",
+        "donated",
+        "dynamic",
+        "fitted",
+        "hoisted",
+        "jaxpr",
+        "out_tree",
+        "program",
+        "single",
+    )
 
-    def __init__(self, jaxpr: Jaxpr, out_tree: Any, dynamic: list[int] | None, donated: frozenset[int]) -> None:
+    def __init__(
+        self, jaxpr: Jaxpr, out_tree: Any, dynamic: list[int] | None, donated: frozenset[int], budget: int | None
+    ) -> None:
         self.jaxpr = jaxpr
+        self.budget = budget
+        self.fitted: dict[str, tuple[Jaxpr, Any]] = {}
         self.donated = donated
         self.out_tree = out_tree
         self.dynamic = dynamic
@@ -116,10 +132,17 @@ class _Entry:
         self.single = out_tree.num_nodes == 1 and out_tree.num_leaves == 1
 
     def compile(self, backend: Backend) -> Callable[..., Any]:
-        """The program for a back end."""
-        if self.donated:
-            return backend.compile_donated(self.jaxpr, self.donated)
-        return backend.compile(self._named(backend))
+        """The program for a back end, within the budget of memory if there is one."""
+
+        def compile(jaxpr: Jaxpr) -> Callable[..., Any]:
+            return backend.compile_donated(jaxpr, self.donated) if self.donated else backend.compile(jaxpr)
+
+        if self.budget is None:
+            return compile(self.jaxpr if self.donated else self._named(backend))
+        if backend.name not in self.fitted:
+            self.fitted[backend.name] = rematerialize(self.jaxpr, self.budget, compile)
+        program: Callable[..., Any] = self.fitted[backend.name][1]
+        return program
 
     def _named(self, backend: Backend) -> Jaxpr:
         """The program; a call by its name, if the back end has a kernel for that."""
@@ -171,7 +194,8 @@ class jit(Transformed):
 
     ``static_argnums``, ``static_argnames``: arguments that are part of the program, hashable; a new value makes a new
     program. ``donate_argnums``, ``donate_argnames``: arguments that the caller gives away, see below. ``inline``: within a
-    larger program, leave no call but the equations.
+    larger program, leave no call but the equations. ``memory_budget``: what a call may need, as ``"64MB"``, ``"1GiB"`` or a
+    number of bytes, see below.
 
     The function is traced with the types of its arguments: Python runs once, and `if` on an argument raises
     ConcretizationError. Arrays that it closes over are read at each call. Results equal those of ``fun`` in value, dtype,
@@ -184,7 +208,13 @@ class jit(Transformed):
     donated array that were made before the call are not told: they show what is written there. Under another transform
     nothing is donated.
 
-    Raises StaticArgumentError if an argument is both static and donated, or has no name in the signature.
+    With a ``memory_budget``, values are computed again instead of being kept until the peak of a call, arguments and results
+    included (``Compiled.memory_analysis().peak_memory_in_bytes``), is within it: as few as will do, cheap ones first, matrix
+    products if need be (:mod:`funcgrad.compiler.rematerialize`). The steps of a loop are not looked into: put
+    ``fg.checkpoint`` around them. Within a larger program the budget of that one counts.
+
+    Raises StaticArgumentError if an argument is both static and donated, or has no name in the signature; MemoryBudgetError
+    if ``memory_budget`` is no size, and when the program is compiled and cannot be made to fit.
 
     >>> f = jit(lambda x, y: x * y + 1)
     >>> f(2.0, 3.0)
@@ -201,6 +231,7 @@ class jit(Transformed):
         donate_argnums: int | Sequence[int] | None = None,
         donate_argnames: str | Sequence[str] | None = None,
         inline: bool = False,
+        memory_budget: int | str | None = None,
     ) -> None:
         super().__init__(fun)
         self.static_argnums = as_tuple(static_argnums)
@@ -208,6 +239,8 @@ class jit(Transformed):
         self.donate_argnums = as_tuple(donate_argnums)
         self.donate_argnames = as_tuple(donate_argnames)
         self.inline = inline
+        self.memory_budget = memory_budget
+        self._budget = None if memory_budget is None else as_bytes(memory_budget)
         self._static_nums, self._static_names = self._resolve("static", self.static_argnums, self.static_argnames)
         self._donated_nums, self._donated_names = self._resolve("donate", self.donate_argnums, self.donate_argnames)
         both = [*set(self._static_nums) & set(self._donated_nums), *set(self._static_names) & set(self._donated_names)]
@@ -225,7 +258,15 @@ class jit(Transformed):
         self._why: list[str] = []
 
     def _parts(self) -> dict[str, Any]:
-        names = ("fun", "static_argnums", "static_argnames", "donate_argnums", "donate_argnames", "inline")
+        names = (
+            "fun",
+            "static_argnums",
+            "static_argnames",
+            "donate_argnums",
+            "donate_argnames",
+            "inline",
+            "memory_budget",
+        )
         return {name: getattr(self, name) for name in names}
 
     def _resolve(
@@ -472,7 +513,7 @@ class jit(Transformed):
         values = [*free_args, *(v for _, v in sorted(free_kwargs.items()))]
         of_leaves = [label for label, v in zip(labels, values, strict=True) for _ in tree.leaves(v)]
         donated = frozenset(place for place, i in enumerate(dynamic) if of_leaves[i])
-        return _Entry(jaxpr, flat.out_tree, dynamic if len(dynamic) < len(leaves) else None, donated)
+        return _Entry(jaxpr, flat.out_tree, dynamic if len(dynamic) < len(leaves) else None, donated, self._budget)
 
     def _explain(self, key: _Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Why a call is traced: what differs from the program that is most like it."""
@@ -574,19 +615,22 @@ class Lowered:
         self._program = entry.compile(get_backend(_default.name))
 
     def as_text(self, stage: str = "source") -> str:
-        """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` and ``"fused"`` after these passes, or ``"source"``.
+        """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` and ``"fused"`` after these passes, or ``"source"``;
+        of a function with a ``memory_budget`` also ``"rematerialized"``, which comes before these.
 
         Raises OperandTypeError for another stage, or one that the back end has not.
         """
         held = {"simplified": "simplified", "fused": "jaxpr", "source": "source"}
-        stages = ["jaxpr", *(name for name, field in held.items() if hasattr(self._program, field))]
-        if stage not in stages:
+        shown = {"jaxpr": self._entry.jaxpr}
+        if self._entry.fitted:
+            shown["rematerialized"] = self._entry.fitted[_default.name][0]
+        shown |= {name: getattr(self._program, field) for name, field in held.items() if hasattr(self._program, field)}
+        if stage not in shown:
             raise OperandTypeError(
-                f"there is no stage {stage!r} on this back end; there {'is' if len(stages) == 1 else 'are'} "
-                + ", ".join(map(repr, stages))
+                f"there is no stage {stage!r} on this back end; there {'is' if len(shown) == 1 else 'are'} "
+                + ", ".join(map(repr, shown))
             )
-        found = self._entry.jaxpr if stage == "jaxpr" else getattr(self._program, held[stage])
-        return str(found) if stage == "source" else print_jaxpr(found, source=True)
+        return str(shown[stage]) if stage == "source" else print_jaxpr(shown[stage], source=True)
 
     def cost_analysis(self) -> dict[str, float]:
         """What the program computes, under the names of JAX: ``flops``, ``transcendentals`` (functions as exp

@@ -6,10 +6,58 @@ counted.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-__all__ = ["Ledger", "MemoryAnalysis"]
+from ..core.errors import MemoryBudgetError
+
+__all__ = ["Ledger", "MemoryAnalysis", "as_bytes", "in_units"]
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_BY_NAME = {name.lower(): size for name, size in _UNITS.items()}
+
+
+def as_bytes(size: int | str) -> int:
+    """A size in bytes: an integer, or a number with a unit.
+
+    Raises MemoryBudgetError for something else, an unknown unit, or a size that is not positive.
+
+    >>> as_bytes("64MB"), as_bytes("1.5 GiB"), as_bytes(4096)
+    (64000000, 1610612736, 4096)
+    """
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*([A-Za-z]+)\s*", size)
+        if found is None:
+            raise MemoryBudgetError(
+                f"memory_budget={size!r} is no number with a unit; write '64MB', or a number of bytes"
+            )
+        unit = _BY_NAME.get(found[2].lower())
+        if unit is None:
+            raise MemoryBudgetError(f"memory_budget={size!r}: the unit {found[2]!r} is none of {', '.join(_UNITS)}")
+        count = int(float(found[1]) * unit)
+    elif isinstance(size, int) and not isinstance(size, bool):
+        count = size
+    else:
+        raise MemoryBudgetError(
+            f"memory_budget={size!r} is of type {type(size).__name__}; write '64MB', or a number of bytes"
+        )
+    if count <= 0:
+        raise MemoryBudgetError(f"memory_budget={size!r} is not positive")
+    return count
+
+
+def in_units(size: int) -> str:
+    """A size for people.
+
+    >>> in_units(999), in_units(64_000_000)
+    ('999 B', '64.0 MB')
+    """
+    for name in ("TB", "GB", "MB", "KB"):
+        if size >= _UNITS[name]:
+            return f"{size / _UNITS[name]:.1f} {name}"
+    return f"{size} B"
 
 
 class MemoryAnalysis(NamedTuple):

@@ -21,6 +21,7 @@ __all__ = [
     "KeyReuseError",
     "LeakedTracerError",
     "LinearAlgebraError",
+    "MemoryBudgetError",
     "MissingRuleError",
     "NonFiniteError",
     "OperandError",
@@ -131,6 +132,16 @@ class DataError(FuncgradError, ValueError):
 
 class StaticArgumentError(FuncgradError, ValueError):
     """A static argument of ``jit`` cannot be hashed, or is an array."""
+
+
+class MemoryBudgetError(FuncgradError, ValueError):
+    """A program does not fit into the ``memory_budget`` of its ``jit``, or the budget is no size in bytes.
+
+    The message says by how much, and which values take the memory. Put ``fg.checkpoint`` around what makes them, take a
+    smaller batch, or raise the budget.
+    """
+
+    locate = False
 
 
 class MissingRuleError(FuncgradError, TypeError):
