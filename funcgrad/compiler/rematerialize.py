@@ -16,7 +16,7 @@ elementwise operations, reductions and moves, then for products as well; each tr
 fits, the values that save most bytes for their operations are dropped, as few as will do; if none fits, the best one is
 where the next round begins.
 
-Effects, loops, branches and calls into Python run once. The random bits of a key are a function of it, and are drawn
+Effects, loops, branches and calls into Python run once. Random bits are elementwise functions of their key, and are drawn
 again like anything else.
 """
 
@@ -39,7 +39,7 @@ __all__ = ["rematerialize"]
 _ROUNDS = 6
 #: What moves numbers; the result may be a view of the operand.
 _MOVES = frozenset([
-    "broadcast_in_dim", "concatenate", "copy", "gather", "imag", "iota", "pad", "random_bits", "real", "reshape", "rev",
+    "broadcast_in_dim", "concatenate", "copy", "gather", "imag", "iota", "pad", "real", "reshape", "rev",
     "slice", "dynamic_slice", "transpose",
 ])  # fmt: skip
 _VIEWS = frozenset(["broadcast_in_dim", "imag", "optimization_barrier", "real", "reshape", "rev", "slice", "transpose"])
