@@ -26,6 +26,7 @@ from .api.derivatives import (
     vjp,
 )
 from .api.mapping import vmap
+from .api.placement import device_get, device_put
 from .api.ravel import ravel_pytree
 from .api.source import to_source
 from .api.staging import ShapeDtypeStruct, eval_shape, jit, make_jaxpr
@@ -58,6 +59,8 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "debug",
+    "device_get",
+    "device_put",
     "doctor",
     "errors",
     "eval_shape",

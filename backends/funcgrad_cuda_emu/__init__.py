@@ -6,7 +6,7 @@ tests, and for reading what a GPU would run. It needs g++ and NVIDIA's headers (
 
 from __future__ import annotations
 
-from funcgrad_cupy.backend import CudaBackend
+from funcgrad_cupy.cuda import CudaBackend
 
 from .device import Emulation
 from .emulator import why_not

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels, nvrtc
-from .backend import CudaBackend
+from .cuda import CudaBackend
 from .detect import find_cupy
 from .device import Device
 from .library import library

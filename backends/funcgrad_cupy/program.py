@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from funcgrad.compiler.buffers import nbytes
 from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.fusion import kernel
+from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.simplify import simplify
-from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
+from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var, subjaxprs
 
 from .movement import copy_into, strides_of
 
 if TYPE_CHECKING:
-    from .backend import CudaBackend
+    from .cuda import CudaBackend
 
 __all__ = ["Program", "compile_program"]
 
@@ -29,19 +31,28 @@ _VIEWS = frozenset(["reshape"])
 
 
 class Program:
-    """A compiled jaxpr: a callable of flat arrays that returns a list. ``jaxpr`` is what it runs, ``text`` all of its kernels."""
+    """A compiled jaxpr: a callable of flat arrays that returns a list. ``jaxpr`` is what it runs, made by fusion
+    of ``simplified``, and ``memory`` what a call needs."""
 
-    def __init__(self, jaxpr: Jaxpr, backend: CudaBackend) -> None:
-        self.jaxpr, self.backend = jaxpr, backend
+    def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr, backend: CudaBackend) -> None:
+        self.simplified, self.jaxpr, self.backend = simplified, jaxpr, backend
+        self.memory = _memory(jaxpr)
         self.body = _Body(jaxpr, backend)
         self.constants = [backend.asarray(c) for c in jaxpr.consts]
 
     @property
-    def text(self) -> str:
+    def cuda(self) -> str:
         """The text of every generated kernel, in the order of the program, each once."""
         return "\n".join(dict.fromkeys(self.body.texts()))
 
     def __call__(self, *args: Any) -> list[Any]:
+        try:
+            return self._run(args)
+        except MemoryError as error:
+            peak = self.memory.peak_memory_in_bytes
+            raise MemoryError(f"{error}; the program needs {peak:,} bytes at its peak, as planned") from error
+
+    def _run(self, args: Sequence[Any]) -> list[Any]:
         backend = self.backend
         with np.errstate(all="ignore"):
             given = [
@@ -68,8 +79,31 @@ def compile_program(jaxpr: Jaxpr, backend: CudaBackend) -> Program:
     program = jaxpr.memo.get(key)
     if program is None:
         lean = simplify(jaxpr, backend.ops, backend.rules)
-        program = jaxpr.memo[key] = Program(fuse(lean, backend.fusable, backend.worth), backend)
+        program = jaxpr.memo[key] = Program(lean, fuse(lean, backend.fusable, backend.worth), backend)
     return program  # type: ignore[no-any-return]
+
+
+def _memory(jaxpr: Jaxpr) -> MemoryAnalysis:
+    arguments, results = sum(map(nbytes, jaxpr.in_avals)), sum(map(nbytes, jaxpr.out_avals))
+    constants = sum(nbytes(v.aval) for v in jaxpr.constvars)
+    peak = max(_peak(jaxpr), results)
+    return MemoryAnalysis(arguments, results, peak - results, arguments + peak, constants)
+
+
+def _peak(jaxpr: Jaxpr) -> int:
+    """The most bytes that the values of a program, its arguments not counted, take at one time."""
+    last = {a: i for i, e in enumerate(jaxpr.eqns) for a in e.inputs if isinstance(a, Var)}
+    ends: dict[int, list[Var]] = {}
+    made = {v for e in jaxpr.eqns for v in e.outputs}
+    for v in made - {a for a in jaxpr.outs if isinstance(a, Var)}:
+        ends.setdefault(last.get(v, -1), []).append(v)
+    now = peak = 0
+    for i, e in enumerate(jaxpr.eqns):
+        now += sum(nbytes(v.aval) for v in e.outputs)
+        inner = max((_peak(body) for body in subjaxprs(e.params)), default=0) if e.primitive.control else 0
+        peak = max(peak, now + inner)
+        now -= sum(nbytes(v.aval) for v in ends.get(i, ()))
+    return peak
 
 
 class _Body:

@@ -35,7 +35,7 @@ def conv_general_dilated(
     """The cross-correlation of x [N, C, *spatial] with w [O, C / groups, *spatial]: [N, O, *spatial]."""
     if x.dtype.name not in _FLOATS:
         return None
-    rank, dtype = x.ndim - 2, x.dtype
+    dtype = x.dtype
     count, channels, features, kernel = x.shape[0], x.shape[1], w.shape[0], w.shape[2:]
     zero = device.put(np.zeros((), dtype))
     inside = [(low, high, d - 1) for (low, high), d in zip(padding, lhs_dilation)]

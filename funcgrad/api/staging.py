@@ -616,11 +616,12 @@ class Lowered:
 
     def as_text(self, stage: str = "source") -> str:
         """The program's text: ``"jaxpr"`` as traced, ``"simplified"`` and ``"fused"`` after these passes, or ``"source"``;
-        of a function with a ``memory_budget`` also ``"rematerialized"``, which comes before these.
+        of a function with a ``memory_budget`` also ``"rematerialized"``, which comes before these; on a GPU (or in its
+        emulation) ``"cuda"``: the kernels that were generated for its groups.
 
         Raises OperandTypeError for another stage, or one that the back end has not.
         """
-        held = {"simplified": "simplified", "fused": "jaxpr", "source": "source"}
+        held = {"simplified": "simplified", "fused": "jaxpr", "source": "source", "cuda": "cuda"}
         shown = {"jaxpr": self._entry.jaxpr}
         if self._entry.fitted:
             shown["rematerialized"] = self._entry.fitted[_default.name][0]
@@ -630,7 +631,8 @@ class Lowered:
                 f"there is no stage {stage!r} on this back end; there {'is' if len(shown) == 1 else 'are'} "
                 + ", ".join(map(repr, shown))
             )
-        return str(shown[stage]) if stage == "source" else print_jaxpr(shown[stage], source=True)
+        found = shown[stage]
+        return str(found) if isinstance(found, str) else print_jaxpr(found, source=True)
 
     def cost_analysis(self) -> dict[str, float]:
         """What the program computes, under the names of JAX: ``flops``, ``transcendentals`` (functions as exp

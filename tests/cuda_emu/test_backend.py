@@ -118,3 +118,43 @@ def test_operators_of_emulated_arrays() -> None:
 def test_an_index_out_of_range_raises() -> None:
     with fg.use_backend("cuda_emu"), pytest.raises(IndexError, match="out of bounds"):
         fg.jit(lambda a, i: a[i])(np.arange(3.0), np.array([0, 3]))
+
+
+def test_the_kernels_of_a_program_can_be_read() -> None:
+    with fg.use_backend("cuda_emu"):
+        text = fg.jit(lambda x: nn.softmax(x * 2)).lower(np.ones((3, 5), "float32")).as_text("cuda")
+    assert text.count("__global__ void group(") == 1
+    assert "block_reduce<Max>" in text and "block_reduce<Sum>" in text
+
+
+def test_a_flat_kernel_serves_every_shape() -> None:
+    def texts(shape):
+        with fg.use_backend("cuda_emu"):
+            return fg.jit(lambda x: fnp.sin(x) * x + 1).lower(np.ones(shape, "float32")).as_text("cuda")
+
+    assert texts((3, 5)) == texts((70,))
+
+
+def test_out_of_memory_names_the_planned_peak(monkeypatch) -> None:
+    with fg.use_backend("cuda_emu") as backend:
+        x = backend.asarray(np.ones(1000))
+        f = fg.jit(lambda a: fnp.sin(a))
+        f(x)
+
+        def full(shape, dtype):
+            raise MemoryError("the GPU has no memory left")
+
+        monkeypatch.setattr(backend.on, "empty", full)
+        with pytest.raises(MemoryError, match=r"no memory left; the program needs 16,000 bytes at its peak"):
+            f(x)
+
+
+def test_arrays_move_between_back_ends() -> None:
+    given = {"a": np.arange(3.0), "b": 2}
+    there = fg.device_put(given, "cuda_emu")
+    assert type(there["a"]).__name__ == "EmulatedArray"
+    assert fg.device_put(there, "cuda_emu")["a"] is there["a"]
+    back = fg.device_get(there)
+    np.testing.assert_array_equal(back["a"], given["a"])
+    assert back["b"] == 2
+    assert isinstance(fg.device_put(there, "numpy")["a"], np.ndarray)
