@@ -77,7 +77,7 @@ def scatter(device: Device, x: Any, updates: Any, *indices: Any, axes: Any, kind
     y = launches.copy(device, x) if table is x else table
     columns = prod(y.shape[len(axes) :])
     if places.size and columns:
-        order = device.library["argsort"](places, axis=0)
+        order = device.library["argsort"](places, axis=0, stable=True)
         ordered = gather(device, places, order, axes=(0,))
         args = [y, updates, ordered, order, np.int64(columns), np.int64(places.size)]
         _launch(device, f"scatter_segments<{element}, {_OPERATIONS[kind]}>", args, places.size * columns)

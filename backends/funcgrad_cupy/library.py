@@ -75,7 +75,7 @@ def library(cupy: Any) -> dict[str, Callable[..., Any]]:
     numpy_ops = get_backend("numpy").ops
     table = {name: numpy_ops[name] for name in _HANDED_OVER}
     table |= {
-        "argsort": lambda x, *, axis: cupy.argsort(x, axis=axis, kind="stable").astype(np.int64),
+        "argsort": lambda x, *, axis, stable: cupy.argsort(x, axis=axis, kind="stable").astype(np.int64),
         "broadcast_in_dim": lambda x, *, shape, dims: _broadcast(cupy, x, shape, dims),
         "complex": lambda re, im: _complex(cupy, re, im),
         "concatenate": lambda *xs, axis: cupy.concatenate(xs, axis),
@@ -87,7 +87,7 @@ def library(cupy: Any) -> dict[str, Callable[..., Any]]:
         "cumsum": lambda x, *, axis, reverse=False: _running(cupy, cupy.cumsum, x, axis, reverse),
         "guard": _guard,
         "reshape": lambda x, *, shape: cupy.array(x.reshape(shape)),
-        "sort": lambda x, *, axis: cupy.sort(x, axis=axis),
+        "sort": lambda x, *, axis, stable: cupy.sort(x, axis=axis),
     }
     return table
 
