@@ -67,13 +67,42 @@ _HANDED_OVER = [
     "reduce_max",
     "reduce_min",
     "pinv",
+    "dot_general",
+]
+
+#: Special functions that CuPy has under the primitive's name.
+_SPECIAL = [
+    "beta",
+    "betainc",
+    "betaln",
+    "digamma",
+    "entr",
+    "erfcx",
+    "erfinv",
+    "gamma",
+    "gammainc",
+    "gammaincc",
+    "gammaln",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "log_ndtr",
+    "logit",
+    "ndtri",
+    "xlog1py",
+    "xlogy",
+    "zeta",
 ]
 
 
 def library(cupy: Any) -> dict[str, Callable[..., Any]]:
     """The table for a CuPy."""
+    import cupyx.scipy.special
+
     numpy_ops = get_backend("numpy").ops
     table = {name: numpy_ops[name] for name in _HANDED_OVER}
+    table |= {name: getattr(cupyx.scipy.special, name) for name in _SPECIAL}
     table |= {
         "argsort": lambda x, *, axis, stable: cupy.argsort(x, axis=axis, kind="stable").astype(np.int64),
         "broadcast_in_dim": lambda x, *, shape, dims: _broadcast(cupy, x, shape, dims),
@@ -87,6 +116,7 @@ def library(cupy: Any) -> dict[str, Callable[..., Any]]:
         "cumsum": lambda x, *, axis, reverse=False: _running(cupy, cupy.cumsum, x, axis, reverse),
         "guard": _guard,
         "reshape": lambda x, *, shape: cupy.array(x.reshape(shape)),
+        "triangular_solve": lambda a, b, **how: _triangular_solve(cupy, a, b, **how),
         "sort": lambda x, *, axis, stable: cupy.sort(x, axis=axis),
     }
     return table
@@ -115,6 +145,22 @@ def _running(cupy: Any, accumulate: Callable[..., Any], x: Any, axis: int, rever
     if reverse:
         return cupy.flip(accumulate(cupy.flip(x, axis), axis=axis), axis)
     return accumulate(x, axis=axis)
+
+
+def _triangular_solve(
+    cupy: Any, a: Any, b: Any, *, left: bool, lower: bool, transpose: bool, conj: bool, unit_diagonal: bool
+) -> Any:
+    """By LU of the triangle alone, which is itself up to exchanges of rows: CuPy's triangular solver takes no stacks."""
+    a = cupy.tril(a, -1 if unit_diagonal else 0) if lower else cupy.triu(a, 1 if unit_diagonal else 0)
+    a = a + cupy.eye(a.shape[-1], dtype=a.dtype) if unit_diagonal else a
+    a = a.conj() if conj else a
+    # x op(a) = b is op(a)^T x^T = b^T.
+    a = a.swapaxes(-1, -2) if transpose == left else a
+    return (
+        cupy.linalg.solve(a, b)
+        if left
+        else cupy.ascontiguousarray(cupy.linalg.solve(a, b.swapaxes(-1, -2)).swapaxes(-1, -2))
+    )
 
 
 def _guard(x: Any, bad: Any, *, message: str) -> Any:
