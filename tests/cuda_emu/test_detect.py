@@ -76,3 +76,12 @@ def test_no_nvrtc(monkeypatch) -> None:
 def test_all_is_there(monkeypatch) -> None:
     cupy = fake_cupy(monkeypatch, 13000, 1)
     assert detect.find_cupy() is cupy
+
+
+def test_no_emulation(monkeypatch) -> None:
+    import funcgrad_cuda_emu
+
+    monkeypatch.delitem(vars(funcgrad_cuda_emu), "backend", raising=False)
+    monkeypatch.setattr(funcgrad_cuda_emu, "why_not", lambda: "the CUDA emulation needs g++ and addr2line")
+    with pytest.raises(ImportError, match="needs g"):
+        funcgrad_cuda_emu.backend  # noqa: B018
