@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+import math
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def _flat_index(indices, shape):
         if wrong.any():
             raise IndexError(f"index {index[wrong].flat[0]} is out of bounds for an axis of size {n}")
         flat = flat * n + np.where(index < 0, index + n, index)
-    width = prod(shape[len(indices) :])
+    width = math.prod(shape[len(indices) :])
     return flat if width == 1 else flat[..., None] * width + np.arange(width)
 
 
