@@ -26,7 +26,7 @@ from .api.derivatives import (
     vjp,
 )
 from .api.mapping import vmap
-from .api.placement import device_get, device_put
+from .api.placement import block_until_ready, device_get, device_put
 from .api.ravel import ravel_pytree
 from .api.source import to_source
 from .api.staging import ShapeDtypeStruct, eval_shape, jit, make_jaxpr
@@ -52,6 +52,7 @@ __all__ = [
     "ShapeDtypeStruct",
     "at",
     "backends",
+    "block_until_ready",
     "checkpoint",
     "checkpoint_policies",
     "closure_convert",

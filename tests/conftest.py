@@ -28,6 +28,14 @@ def pytest_report_header() -> list[str]:
     return [f"numpy {np.__version__}; optional oracles: {', '.join(found)}; check_ir is on"]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs a GPU is run when it is asked for: ``pytest -m gpu``. Then it is skipped, visibly, where there is none."""
+    if "gpu" not in config.getoption("markexpr"):
+        left = [item for item in items if item.get_closest_marker("gpu")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
 @pytest.fixture(autouse=True)
 def checked_settings() -> Iterator[None]:
     """Every test starts with the same settings, and with the IR checked."""

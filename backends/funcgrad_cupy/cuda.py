@@ -52,6 +52,10 @@ class CudaBackend(Backend):
         """A new array with the same elements."""
         return self.ops["copy"](self.asarray(x))
 
+    def synchronise(self) -> None:
+        """Wait until all launches are done."""
+        self.on.synchronise()
+
     def fusion(self, eqn: Eqn) -> Callable[..., Any] | None:
         """The generated kernel of a group as a callable of its operands; None where an equation has no expression."""
         body, space, axes = eqn.params["jaxpr"], eqn.params["space"], eqn.params["axes"]

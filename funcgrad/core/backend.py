@@ -93,6 +93,9 @@ class Backend:
         """An array of this back end with the same elements that shares no memory with ``x``."""
         return np.array(x)
 
+    def synchronise(self) -> None:
+        """Wait until what was asked of the device is done; by default nothing is ever pending."""
+
     def compile_donated(self, jaxpr: Jaxpr, donated: frozenset[int]) -> Callable[..., list[Any]]:
         """As :meth:`compile`, with the inputs in ``donated`` free to be overwritten; by default none is."""
         return self.compile(jaxpr)
