@@ -19,7 +19,10 @@ import numpy as np
 Function = Callable[..., Any]
 
 OURS = "funcgrad"
-PEERS = ("jax", "torch", "autograd", "numpy", "c")
+PEERS = ("jax", "torch", "autograd", "numpy", "c", "cupy")
+#: Those that have something to say on a GPU, and nothing without one: on which processor a library is measured.
+GPU = "cupy"
+ON_GPU, ON_CPU = ("jax", "torch", "cupy"), ("jax", "torch", "autograd", "numpy", "c")
 
 
 def version(package: str) -> str:
@@ -42,6 +45,8 @@ class Library:
     name = "numpy"
     package = "numpy"
     namespace = "numpy"
+    #: Whether arrays are made on the GPU.
+    gpu = False
 
     def __init__(self) -> None:
         self.module = importlib.import_module(self.package)
@@ -87,6 +92,12 @@ class Funcgrad(Library):
     name = package = OURS
     namespace = "funcgrad.numpy"
 
+    def array(self, value: np.ndarray) -> Any:
+        return self.module.device_put(value) if self.gpu else value
+
+    def wait(self, result: Any) -> Any:
+        return self.module.block_until_ready(result) if self.gpu else result
+
     def grad(self, function: Function) -> Function:
         gradient: Function = self.module.grad(function)
         return gradient
@@ -108,7 +119,7 @@ class Funcgrad(Library):
 
 
 class Jax(Funcgrad):
-    """JAX on its CPU back end; 64-bit types are on, and the cases say which dtype they use."""
+    """JAX on the processor that is measured; 64-bit types are on, and the cases say which dtype they use."""
 
     name = package = "jax"
     namespace = "jax.numpy"
@@ -132,15 +143,26 @@ class Jax(Funcgrad):
 
 
 class Torch(Library):
-    """PyTorch's eager autograd: the leaves require gradients, and `torch.autograd.grad` collects them."""
+    """PyTorch's autograd: the leaves require gradients, and `torch.autograd.grad` collects them. Functions run eagerly on
+    the CPU, and through `torch.compile` on a GPU."""
 
     name = package = namespace = "torch"
 
     def array(self, value: np.ndarray) -> Any:
-        return self.module.from_numpy(np.array(value))
+        array = self.module.from_numpy(np.array(value))
+        return array.cuda() if self.gpu else array
+
+    def wait(self, result: Any) -> Any:
+        if self.gpu:
+            self.module.cuda.synchronize()
+        return result
+
+    def jit(self, function: Function) -> Function:
+        compiled: Function = self.module.compile(function) if self.gpu else function
+        return compiled
 
     def value_and_grad(self, function: Function) -> Function:
-        backward = self.module.autograd.grad
+        backward, function = self.module.autograd.grad, self.jit(function)
 
         def evaluate(first: Any, *rest: Any) -> Any:
             if isinstance(first, dict):
@@ -158,6 +180,8 @@ class Torch(Library):
         return lambda *arguments: evaluate(*arguments)[1]
 
     def forward_and_backward(self, function: Function) -> Function:
+        function = self.jit(function)
+
         def both(x: Any, ct: Any) -> Any:
             leaf = x.detach().requires_grad_()
             y = function(leaf)
@@ -191,18 +215,33 @@ class C(Library):
         self.version = Path(floor.compiler()).name
 
 
+class Cupy(Library):
+    """CuPy's own functions, the floor of a row: a copy of as many bytes, cuBLAS called by hand."""
+
+    name = package = namespace = "cupy"
+    gpu = True
+
+    def array(self, value: np.ndarray) -> Any:
+        return self.xp.asarray(value)
+
+    def wait(self, result: Any) -> Any:
+        self.xp.cuda.get_current_stream().synchronize()
+        return result
+
+
 LIBRARIES: dict[str, type[Library]] = {
-    library.name: library for library in (Funcgrad, Jax, Torch, Autograd, Library, C)
+    library.name: library for library in (Funcgrad, Jax, Torch, Autograd, Library, C, Cupy)
 }
 
 
-def load(names: tuple[str, ...]) -> tuple[dict[str, Library], dict[str, str]]:
+def load(names: tuple[str, ...], gpu: bool = False) -> tuple[dict[str, Library], dict[str, str]]:
     """The libraries of `names` that can be imported, and for each other one the reason why it cannot."""
     loaded: dict[str, Library] = {}
     missing: dict[str, str] = {}
     for name in names:
         try:
             loaded[name] = LIBRARIES[name]()
+            loaded[name].gpu |= gpu
         except ImportError as error:
             missing[name] = str(error)
     return loaded, missing

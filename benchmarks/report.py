@@ -43,7 +43,8 @@ def leaves(value: Any) -> list[np.ndarray]:
         return [leaf for key in sorted(value) for leaf in leaves(value[key])]
     if isinstance(value, tuple):
         return [leaf for item in value for leaf in leaves(item)]
-    return [np.asarray(value)]
+    copied = getattr(value, "cpu", None) or getattr(value, "get", None)  # of PyTorch, of CuPy
+    return [np.asarray(copied() if copied else value)]
 
 
 def disagreement(case: Case, timings: dict[str, Timing]) -> str | None:

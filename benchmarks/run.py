@@ -27,12 +27,13 @@ asked |= {argument.removeprefix("--suite=") for argument in sys.argv}
 threads = str(os.cpu_count()) if asked.intersection(THREADED) else "1"
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, threads)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "cupy" not in sys.argv:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import report  # noqa: E402
 import suites  # noqa: E402
 from cases import SMALLER, Case, Target  # noqa: E402
-from libraries import OURS, PEERS, Library, load  # noqa: E402
+from libraries import GPU, ON_CPU, ON_GPU, OURS, PEERS, Library, load  # noqa: E402
 from timing import FULL, QUICK, SMOKE, Effort, Timing, interleave  # noqa: E402
 
 
@@ -58,14 +59,14 @@ def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, tuple[Case, .
     parser.add_argument("--suite", choices=suites.NAMES, default="foundation", help="which cases")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument("--only", metavar="NAME[,NAME]", help="of the suite's cases these only")
-    parser.add_argument(
-        "--against", type=names(PEERS), default=PEERS, metavar="NAME[,NAME]", help=f"of: {', '.join(PEERS)}"
-    )
+    parser.add_argument("--against", type=names(PEERS), metavar="NAME[,NAME]", help=f"of: {', '.join(PEERS)}")
     parser.add_argument("--backend", metavar="NAME", help="the back end that funcgrad uses")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a look, not a measurement")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: are the results the same?")
     parser.add_argument("--slow", action="store_true", help="also what takes JAX minutes to compile")
     options = parser.parse_args(argv)
+    if options.against is None:
+        options.against = ON_GPU if options.backend == GPU else ON_CPU
     suite = importlib.import_module(f"suites.{options.suite}")
     rows = tuple(replace(case, target=case.target.on(options.backend)) for case in suite.cases(tiny=options.smoke))
     if options.only is None:
@@ -93,11 +94,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv`; the exit status."""
     options, cases, means = arguments(argv)
     columns = (OURS, *(name for name in PEERS if name in options.against))
-    libraries, missing = load(columns)
+    libraries, missing = load(columns, gpu=options.backend == GPU)
     with ExitStack() as scope:
         if options.backend is not None and OURS in libraries:
             try:
-                scope.enter_context(libraries[OURS].module.use_backend(options.backend))
+                backend = scope.enter_context(libraries[OURS].module.use_backend(options.backend))
+                libraries[OURS].gpu = bool(backend.array_types)
             except Exception as error:  # whatever the back end's import raises, the reader gets one line
                 print(f"--backend {options.backend}: {error}", file=sys.stderr)
                 return 2
