@@ -35,5 +35,8 @@ class LLVMBackend(Backend):
         """The program for a jaxpr; the same one for the same jaxpr."""
         return compile_program(jaxpr, self)
 
+    def compile_with(self, jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), fast_math: bool = False) -> Program:
+        return compile_program(jaxpr, self, fast_math)
+
 
 backend = LLVMBackend()

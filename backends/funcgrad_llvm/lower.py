@@ -8,6 +8,7 @@ consists of calls, of the loops of control flow and of address arithmetic, and i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,9 @@ LOWERING: dict[str, Callable[[Lowerer, Eqn], None]] = {}
 CONDITIONS: dict[str, Callable[[Eqn], bool]] = {}
 #: What a fused group may hold.
 FUSABLE = frozenset([*NAMES, *REDUCTIONS, "broadcast_in_dim", "iota"])
+#: What `fast_math` permits of which instructions, as flags of theirs: all but assumptions about NaN and infinities.
+_PERMISSIONS = "reassoc nsz arcp contract"
+_FLOAT_ARITHMETIC = re.compile(r"(?<== )(fadd|fsub|fmul|fdiv|fneg)\b")
 #: The arena begins with what the program says of an error.
 FAULT_BYTES = 64
 
@@ -87,7 +91,8 @@ class Lowerer:
     It answers 0, or the number (from 1 on) of the fault in `faults`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fast_math: bool = False) -> None:
+        self.fast_math = fast_math
         self.writer = Writer(["ptr %args", "ptr %outs", "ptr %arena"], "i64")
         self.arena = Arena()
         self.arena.take(FAULT_BYTES)
@@ -336,6 +341,7 @@ class Lowerer:
             result = "i64" if text.startswith("i64 ") else "void"
             text = text.removeprefix("i64 ")
             head, _, rest = text.partition("\n")
+            rest = _FLOAT_ARITHMETIC.sub(rf"\1 {_PERMISSIONS}", rest) if self.fast_math else rest
             parts.append(f"define internal {result} @{name}{head} noinline nounwind {{\n{rest}\n}}")
         head, _, rest = w.body().partition("\n")
         parts.append(f"define i64 @run{head} nounwind {{\n{rest}\n  ret i64 0\n}}")

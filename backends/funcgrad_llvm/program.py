@@ -50,8 +50,8 @@ _BRIEF, _LONG = ctypes.PYFUNCTYPE(*_SIGNATURE), ctypes.CFUNCTYPE(*_SIGNATURE)
 class _Native:
     """A segment as native code for as many threads as `config.num_threads` says."""
 
-    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> None:
-        lowerer = Lowerer()
+    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom], fast_math: bool) -> None:
+        lowerer = Lowerer(fast_math)
         w = lowerer.writer
         ins = [self._argument(w, "%args", i, v) for i, v in enumerate(inputs)]
         outs = [self._argument(w, "%outs", i, v) for i, v in enumerate(outputs)]
@@ -83,8 +83,9 @@ class Segment:
     How work is cut for threads stands in the code, so there is a version for each number of threads that was set.
     """
 
-    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom]) -> None:
+    def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom], fast_math: bool) -> None:
         self.eqns, self.inputs, self.outputs = list(eqns), list(inputs), list(outputs)
+        self.fast_math = fast_math
         self._shapes = [a.aval.shape for a in outputs]
         self._dtypes = [a.aval.dtype for a in outputs]
         self._makers = [fresh if nbytes(a.aval) >= MIN_BYTES else np.empty for a in outputs]
@@ -97,7 +98,7 @@ class Segment:
         threads = config.num_threads
         found = self._versions.get(threads)
         if found is None:
-            found = self._versions[threads] = _Native(self.eqns, self.inputs, self.outputs)
+            found = self._versions[threads] = _Native(self.eqns, self.inputs, self.outputs, self.fast_math)
         return found
 
     def __call__(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -187,10 +188,10 @@ class Program:
     call needs; the arenas of the segments, which are kept for the next call, are its temporary memory.
     """
 
-    def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr) -> None:
+    def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr, fast_math: bool) -> None:
         self.simplified, self.jaxpr = simplified, jaxpr
         self.consts = tuple(jaxpr.consts)
-        self.steps = _steps(jaxpr)
+        self.steps = _steps(jaxpr, fast_math)
         self.source = "\n\n".join(s.text for s in self.steps if s.text)
         self.segments = sum(isinstance(s, Segment) for s in self.steps)
         self.memory = self._memory()
@@ -260,7 +261,7 @@ def _finisher(outs: Sequence[Atom]) -> Callable[[Sequence[Any]], list[Any]]:
     return lambda results: [x if x.ndim else x.item() if w else x[()] for x, w in zip(results, weak)]
 
 
-def _steps(jaxpr: Jaxpr) -> list[Segment | _Interlude]:
+def _steps(jaxpr: Jaxpr, fast_math: bool) -> list[Segment | _Interlude]:
     """The equations in maximal runs of native ones and of others, and what goes from one to another."""
     runs: list[tuple[bool, list[Eqn]]] = []
     for eqn in jaxpr.eqns:
@@ -279,20 +280,20 @@ def _steps(jaxpr: Jaxpr) -> list[Segment | _Interlude]:
     steps: list[Segment | _Interlude] = []
     for (native, eqns), after in zip(runs, needed_after):
         if native and len(runs) == 1:
-            return [Segment(eqns, variables, jaxpr.outs)]
+            return [Segment(eqns, variables, jaxpr.outs, fast_math)]
         made = [v for e in eqns for v in e.outputs]
         used = {a for e in eqns for a in e.inputs if isinstance(a, Var)} - set(made)
         inputs = [v for v in dict.fromkeys(a for e in eqns for a in e.inputs if isinstance(a, Var)) if v in used]
         outputs = [v for v in made if v in after]
-        steps.append(Segment(eqns, inputs, outputs) if native else _Interlude(eqns, inputs, outputs))
+        steps.append(Segment(eqns, inputs, outputs, fast_math) if native else _Interlude(eqns, inputs, outputs))
     return steps
 
 
-def compile_program(jaxpr: Jaxpr, backend: Any) -> Program:
+def compile_program(jaxpr: Jaxpr, backend: Any, fast_math: bool = False) -> Program:
     """The program of a jaxpr; kept in its memo."""
-    key = ("compiled", backend.name)
+    key = ("compiled", backend.name, fast_math)
     found = jaxpr.memo.get(key)
     if found is None:
         lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
-        found = jaxpr.memo[key] = Program(lean, fuse(split_products(lean), FUSABLE, is_native))
+        found = jaxpr.memo[key] = Program(lean, fuse(split_products(lean), FUSABLE, is_native), fast_math)
     return found

@@ -36,7 +36,7 @@ class NumpyBackend(SourceBackend):
     write_group = staticmethod(write_blocks)
     may_alias = staticmethod(may_alias)
 
-    def compile_donated(self, jaxpr: Jaxpr, donated: frozenset[int]) -> Program:
+    def compile_with(self, jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), fast_math: bool = False) -> Program:
         return compile_jaxpr(jaxpr, self, donated)
 
 

@@ -110,6 +110,7 @@ class _Entry:
         "consts",
         "donated",
         "dynamic",
+        "fast_math",
         "fitted",
         "hoisted",
         "jaxpr",
@@ -119,9 +120,16 @@ class _Entry:
     )
 
     def __init__(
-        self, jaxpr: Jaxpr, out_tree: Any, dynamic: list[int] | None, donated: frozenset[int], budget: int | None
+        self,
+        jaxpr: Jaxpr,
+        out_tree: Any,
+        dynamic: list[int] | None,
+        donated: frozenset[int],
+        budget: int | None,
+        fast_math: bool,
     ) -> None:
         self.jaxpr = jaxpr
+        self.fast_math = fast_math
         self.budget = budget
         self.fitted: dict[str, tuple[Jaxpr, Any]] = {}
         self.donated = donated
@@ -135,7 +143,9 @@ class _Entry:
         """The program for a back end, within the budget of memory if there is one."""
 
         def compile(jaxpr: Jaxpr) -> Callable[..., Any]:
-            return backend.compile_donated(jaxpr, self.donated) if self.donated else backend.compile(jaxpr)
+            if self.donated or self.fast_math:
+                return backend.compile_with(jaxpr, self.donated, self.fast_math)
+            return backend.compile(jaxpr)
 
         if self.budget is None:
             return compile(self.jaxpr if self.donated else self._named(backend))
@@ -195,7 +205,7 @@ class jit(Transformed):
     ``static_argnums``, ``static_argnames``: arguments that are part of the program, hashable; a new value makes a new
     program. ``donate_argnums``, ``donate_argnames``: arguments that the caller gives away, see below. ``inline``: within a
     larger program, leave no call but the equations. ``memory_budget``: what a call may need, as ``"64MB"``, ``"1GiB"`` or a
-    number of bytes, see below.
+    number of bytes, see below. ``fast_math``: results need not be NumPy's to the last bit, see below.
 
     The function is traced with the types of its arguments: Python runs once, and `if` on an argument raises
     ConcretizationError. Arrays that it closes over are read at each call. Results equal those of ``fun`` in value, dtype,
@@ -212,6 +222,10 @@ class jit(Transformed):
     included (``Compiled.memory_analysis().peak_memory_in_bytes``), is within it: as few as will do, cheap ones first, matrix
     products if need be (:mod:`funcgrad.compiler.rematerialize`). The steps of a loop are not looked into: put
     ``fg.checkpoint`` around them. Within a larger program the budget of that one counts.
+
+    With ``fast_math`` native code may contract a product and a sum to one rounding, reorder sums and products, divide by
+    way of a reciprocal, and take -0 for 0: a permission, which the LLVM back end uses in groups of operations and others do not.
+    NaN, infinities and denormal numbers stay NumPy's, and so do elementary functions. Within a larger program that one's counts.
 
     Raises StaticArgumentError if an argument is both static and donated, or has no name in the signature; MemoryBudgetError
     if ``memory_budget`` is no size, and when the program is compiled and cannot be made to fit.
@@ -232,6 +246,7 @@ class jit(Transformed):
         donate_argnames: str | Sequence[str] | None = None,
         inline: bool = False,
         memory_budget: int | str | None = None,
+        fast_math: bool = False,
     ) -> None:
         super().__init__(fun)
         self.static_argnums = as_tuple(static_argnums)
@@ -240,6 +255,7 @@ class jit(Transformed):
         self.donate_argnames = as_tuple(donate_argnames)
         self.inline = inline
         self.memory_budget = memory_budget
+        self.fast_math = fast_math
         self._budget = None if memory_budget is None else as_bytes(memory_budget)
         self._static_nums, self._static_names = self._resolve("static", self.static_argnums, self.static_argnames)
         self._donated_nums, self._donated_names = self._resolve("donate", self.donate_argnums, self.donate_argnames)
@@ -266,6 +282,7 @@ class jit(Transformed):
             "donate_argnames",
             "inline",
             "memory_budget",
+            "fast_math",
         )
         return {name: getattr(self, name) for name in names}
 
@@ -513,7 +530,8 @@ class jit(Transformed):
         values = [*free_args, *(v for _, v in sorted(free_kwargs.items()))]
         of_leaves = [label for label, v in zip(labels, values, strict=True) for _ in tree.leaves(v)]
         donated = frozenset(place for place, i in enumerate(dynamic) if of_leaves[i])
-        return _Entry(jaxpr, flat.out_tree, dynamic if len(dynamic) < len(leaves) else None, donated, self._budget)
+        places = dynamic if len(dynamic) < len(leaves) else None
+        return _Entry(jaxpr, flat.out_tree, places, donated, self._budget, self.fast_math)
 
     def _explain(self, key: _Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Why a call is traced: what differs from the program that is most like it."""

@@ -96,8 +96,12 @@ class Backend:
     def synchronise(self) -> None:
         """Wait until what was asked of the device is done; by default nothing is ever pending."""
 
-    def compile_donated(self, jaxpr: Jaxpr, donated: frozenset[int]) -> Callable[..., list[Any]]:
-        """As :meth:`compile`, with the inputs in ``donated`` free to be overwritten; by default none is."""
+    def compile_with(
+        self, jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), fast_math: bool = False
+    ) -> Callable[..., list[Any]]:
+        """As :meth:`compile`, with permissions that a back end need not use: the inputs in ``donated`` may be
+        overwritten, and with ``fast_math`` roundings and the signs of zeros may differ from NumPy's.
+        """
         return self.compile(jaxpr)
 
     def compile(self, jaxpr: Jaxpr) -> Callable[..., list[Any]]:
