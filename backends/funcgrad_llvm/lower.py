@@ -38,8 +38,8 @@ FUSABLE = frozenset([*NAMES, *REDUCTIONS, "broadcast_in_dim", "iota"])
 #: What `fast_math` permits of which instructions, as flags of theirs: all but assumptions about NaN and infinities.
 _PERMISSIONS = "reassoc nsz arcp contract"
 _FLOAT_ARITHMETIC = re.compile(r"(?<== )(fadd|fsub|fmul|fdiv|fneg)\b")
-#: The arena begins with what the program says of an error.
-FAULT_BYTES = 64
+#: What the program says of an error: the arena begins with it when there is one, and holds nothing else any more.
+_FAULT_BYTES = 8
 
 
 def lowers(*names: str, when: Callable[[Eqn], bool] | None = None) -> Callable[[Any], Any]:
@@ -94,8 +94,7 @@ class Lowerer:
     def __init__(self, fast_math: bool = False) -> None:
         self.fast_math = fast_math
         self.writer = Writer(["ptr %args", "ptr %outs", "ptr %arena"], "i64")
-        self.arena = Arena()
-        self.arena.take(FAULT_BYTES)
+        self.arena = Arena(self.writer)
         self.values: dict[Var, View] = {}
         self.wanted: dict[Var, View] = {}
         self.functions: dict[str, str] = {}
@@ -111,21 +110,14 @@ class Lowerer:
 
     # Memory -----------------------------------------------------------------------------------------------------------
 
-    def buffer(self, size: int) -> Buffer:
-        """Fresh memory of the arena."""
-        place, size = self.arena.take(size)
-        pointer = self.writer.emit(f"getelementptr i8, ptr %arena, i64 {place}")
-        return Buffer(pointer, place, size)
-
     def release(self, buffer: Buffer) -> None:
-        if buffer.place is not None and not buffer.users:
-            self.arena.give_back(buffer.place, buffer.size)
-            buffer.place = None
+        if buffer.is_lent and not buffer.users:
+            self.arena.give_back(buffer)
 
     def temporary(self, dtype: np.dtype, shape: Sequence[int]) -> View:
         """An array that lives until the equation is done."""
         shape = tuple(shape)
-        buffer = self.buffer(math.prod(shape) * dtype.itemsize)
+        buffer = self.arena.take(math.prod(shape) * dtype.itemsize)
         self._temporaries.append(buffer)
         return View(buffer, dtype, shape, contiguous_strides(shape))
 
@@ -134,7 +126,8 @@ class Lowerer:
         view = self.wanted.get(var)
         if view is None:
             shape, dtype = var.aval.shape, var.aval.dtype
-            view = View(self.buffer(math.prod(shape) * dtype.itemsize), dtype, shape, contiguous_strides(shape))
+            view = View(self.arena.take(math.prod(shape) * dtype.itemsize), dtype, shape, contiguous_strides(shape))
+        self.arena.begin(view.buffer)
         self.define(var, view)
         return view
 
@@ -204,7 +197,7 @@ class Lowerer:
         name = self.function(group.writer)
         scratch = "null"
         if group.scratch:
-            buffer = self.buffer(group.scratch * group.chunks)
+            buffer = self.arena.take(group.scratch * group.chunks)
             self._temporaries.append(buffer)
             scratch = buffer.pointer
         pointers = [*map(self.pointer, [*ins, *outs]), scratch]
@@ -301,6 +294,7 @@ class Lowerer:
             if view is not target and self.pointer_differs(view, target):
                 late.append((var, target))
         for atom, target in late:
+            self.arena.begin(target.buffer)
             if isinstance(atom, Literal):
                 self.fill(target, atom.value)
             else:
@@ -336,6 +330,7 @@ class Lowerer:
     def module(self) -> str:
         """The text of the whole module, but for the function that Python calls."""
         w = self.writer
+        self.arena.place()
         parts = [*sorted(self.declarations | w.declarations), functions.definitions(self.used | w.functions)]
         for text, name in self.functions.items():
             result = "i64" if text.startswith("i64 ") else "void"
@@ -346,6 +341,11 @@ class Lowerer:
         head, _, rest = w.body().partition("\n")
         parts.append(f"define i64 @run{head} nounwind {{\n{rest}\n  ret i64 0\n}}")
         return "\n\n".join(parts)
+
+    @property
+    def temporary_bytes(self) -> int:
+        """The size of the arena, known when the module is written."""
+        return max(self.arena.size, _FAULT_BYTES if self.faults else 0)
 
 
 def _spread(constant: Literal, shape: tuple[int, ...]) -> Jaxpr:

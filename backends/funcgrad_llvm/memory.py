@@ -1,7 +1,8 @@
 """Arrays within a native program: views of buffers, and the arena in which the buffers lie.
 
-All shapes are known, so the place of every buffer in the arena is a constant of the program. A buffer is free again when
-no view of it is alive; the next one takes its place.
+All shapes are known, so the place of every buffer in the arena is a constant of the program. It is chosen when all of the
+program is written: by then it is known from which line to which each buffer is alive, and those that are never alive
+together may lie in one place. Results are memory too, which nobody needs before they are written.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from funcgrad.core.types import Aval
+
+from .ir import Writer
 from .values import Layout
 
 __all__ = ["Arena", "Buffer", "View", "contiguous_strides"]
 
-ALIGNMENT = 64
+#: Where a buffer may begin: as a cache line does, if it is as large as one, else as any number does.
+_LINE, _NUMBER = 64, 8
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -29,13 +34,21 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass
 class Buffer:
-    """Memory at a register's address. `place` and `size` are those in the arena, if it lies there."""
+    """Memory at a register's address; one of the arena's has a size, and lines from which to which it is alive."""
 
     pointer: str
-    place: int | None = None
     size: int = 0
+    begin: int = 0
+    end: int | None = None
     #: Variables that are views of it; it is given back with the last one.
     users: int = 0
+    #: The result in whose memory it lies, from its beginning on.
+    home: Buffer | None = None
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether it is the arena's, and alive."""
+        return self.size > 0 and self.end is None
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,11 @@ class View:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int = 0
+
+    @classmethod
+    def plain(cls, buffer: Buffer, aval: Aval) -> View:
+        """A whole array, in row-major order."""
+        return cls(buffer, aval.dtype, aval.shape, contiguous_strides(aval.shape))
 
     @property
     def size(self) -> int:
@@ -102,37 +120,72 @@ class View:
 
 
 class Arena:
-    """Places for buffers: the smallest gap that is large enough, else the end. `size` is the most that was in use."""
+    """The buffers of a function that is being written, and places for all of them once it is.
 
-    def __init__(self) -> None:
+    ``size`` is how much memory they need besides that of the results.
+    """
+
+    def __init__(self, writer: Writer) -> None:
         self.size = 0
-        self._gaps: list[tuple[int, int]] = []
+        self._writer = writer
+        self._buffers: list[Buffer] = []
+        self._results: list[tuple[Buffer, int]] = []
 
-    def take(self, size: int) -> tuple[int, int]:
-        """The place of a new buffer, and its size."""
-        size = max(-(-size // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
-        fitting = [g for g in self._gaps if g[1] >= size]
-        if fitting:
-            gap = min(fitting, key=lambda g: g[1])
-            self._gaps.remove(gap)
-            if gap[1] > size:
-                self._gaps.append((gap[0] + size, gap[1] - size))
-            return gap[0], size
-        for gap in self._gaps:
-            if gap[0] + gap[1] == self.size:
-                self._gaps.remove(gap)
-                self.size = gap[0] + size
-                return gap[0], size
-        place, self.size = self.size, self.size + size
-        return place, size
+    def take(self, size: int) -> Buffer:
+        """A new buffer. The line with its address is written by `place`."""
+        w = self._writer
+        buffer = Buffer(f"%{w.fresh()}", max(size, 1), len(w.lines))
+        w.lines.append("")
+        self._buffers.append(buffer)
+        return buffer
 
-    def give_back(self, place: int, size: int) -> None:
-        """A buffer is free; gaps beside it become one with it."""
-        for gap in list(self._gaps):
-            if gap[0] + gap[1] == place:
-                self._gaps.remove(gap)
-                place, size = gap[0], size + gap[1]
-            elif place + size == gap[0]:
-                self._gaps.remove(gap)
-                size += gap[1]
-        self._gaps.append((place, size))
+    def give_back(self, buffer: Buffer) -> None:
+        """A buffer is needed no more."""
+        buffer.end = len(self._writer.lines)
+
+    def result(self, pointer: str, size: int) -> Buffer:
+        """The memory of a result: free for others up to the line in which it is begun."""
+        buffer = Buffer(pointer, begin=-1)
+        self._results.append((buffer, size))
+        return buffer
+
+    def begin(self, buffer: Buffer) -> None:
+        """What is a result's memory is written to from here on."""
+        if buffer.begin < 0:
+            buffer.begin = len(self._writer.lines)
+
+    def move_in(self, buffer: Buffer, result: Buffer) -> None:
+        """A buffer lies in the memory of a result, which begins with it."""
+        buffer.home = result
+        result.begin = min(result.begin, buffer.begin)
+
+    def place(self) -> None:
+        """Choose a place for every buffer: the large ones first, each as far ahead as those that live at the same time
+        allow, in a result if one has room (Pisarchyk and Lee, Efficient memory management for deep neural net inference,
+        2020, call it greedy by size)."""
+        lines, end = self._writer.lines, len(self._writer.lines)
+        # Of a region, its size (None: as much as is needed) and who is where: from line to line, from byte to byte.
+        regions: list[tuple[str, int | None, list[tuple[int, int, int, int]]]] = []
+        for result, size in self._results:
+            regions.append((result.pointer, size, [(result.begin, end, 0, size)] if result.begin >= 0 else []))
+        regions.append(("%arena", None, []))
+        for buffer in sorted(self._buffers, key=lambda b: (-b.size, b.begin)):
+            first, last = buffer.begin, end if buffer.end is None else buffer.end
+            base, place = (buffer.home.pointer, 0) if buffer.home is not None else ("", 0)
+            for base, limit, taken in regions if buffer.home is None else ():
+                place = _gap(buffer.size, [t[2:] for t in taken if t[0] < last and first < t[1]])
+                if limit is None or place + buffer.size <= limit:
+                    taken.append((first, last, place, place + buffer.size))
+                    self.size = max(self.size, place + buffer.size) if limit is None else self.size
+                    break
+            lines[first] = f"  {buffer.pointer} = getelementptr i8, ptr {base}, i64 {place}"
+
+
+def _gap(size: int, taken: list[tuple[int, int]]) -> int:
+    """Where the first gap of a size begins."""
+    place, alignment = 0, _LINE if size >= _LINE else _NUMBER
+    for begin, end in sorted(taken):
+        if place + size <= begin:
+            break
+        place = max(place, -(-end // alignment) * alignment)
+    return place

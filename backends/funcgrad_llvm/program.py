@@ -28,7 +28,7 @@ from funcgrad_numpy.pool import MIN_BYTES, fresh
 from . import machine
 from .ir import Writer
 from .lower import FUSABLE, Fault, Lowerer, is_native
-from .memory import Buffer, View, contiguous_strides
+from .memory import Buffer, View
 
 __all__ = ["Program"]
 
@@ -53,12 +53,15 @@ class _Native:
     def __init__(self, eqns: Sequence[Eqn], inputs: Sequence[Var], outputs: Sequence[Atom], fast_math: bool) -> None:
         lowerer = Lowerer(fast_math)
         w = lowerer.writer
-        ins = [self._argument(w, "%args", i, v) for i, v in enumerate(inputs)]
-        outs = [self._argument(w, "%outs", i, v) for i, v in enumerate(outputs)]
+        ins = [View.plain(Buffer(self._address(w, "%args", i)), v.aval) for i, v in enumerate(inputs)]
+        outs = [
+            View.plain(lowerer.arena.result(self._address(w, "%outs", i), nbytes(a.aval)), a.aval)
+            for i, a in enumerate(outputs)
+        ]
         lowerer.body(Jaxpr(inputs, eqns, outputs), ins, outs)
         self.text = "\n\n".join([lowerer.module(), _entry(len(ins), len(outs))])
         self.faults = lowerer.faults
-        self.temporary_bytes = lowerer.arena.size
+        self.temporary_bytes = lowerer.temporary_bytes
         self._library = machine.Library(self.text, lowerer.symbols)
         kind = _LONG if lowerer.work > _LONG_WORK else _BRIEF
         self.run: Callable[..., int] = kind(self._library.address("entry"))
@@ -66,10 +69,8 @@ class _Native:
         self.arenas: list[tuple[int, Any]] = []
 
     @staticmethod
-    def _argument(w: Writer, table: str, i: int, atom: Atom) -> View:
-        place = w.emit(f"getelementptr ptr, ptr {table}, i64 {i}")
-        pointer = w.emit(f"load ptr, ptr {place}")
-        return View(Buffer(pointer), atom.aval.dtype, atom.aval.shape, contiguous_strides(atom.aval.shape))
+    def _address(w: Writer, table: str, i: int) -> str:
+        return w.emit(f"load ptr, ptr {w.emit(f'getelementptr ptr, ptr {table}, i64 {i}')}")
 
     def arena(self) -> tuple[int, Any]:
         """Memory of its own for a call: the address, and what keeps it alive."""
