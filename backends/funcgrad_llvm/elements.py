@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .ir import Writer, memory_type, register_type, splat, typed
-from .operations import convert, elementwise
+from .operations import Operation, convert, elementwise
 from .values import FULL, KEPT, Node, Stream
 
 __all__ = ["Elements", "Scope"]
@@ -130,8 +130,11 @@ class Elements:
             value = w.emit(f"add nsw {type} {value}, <{numbers}>")
         return convert(w, value, np.dtype(np.int64), s.dtype, lanes)
 
-    def _put(self, value: str, s: Stream) -> None:
+    def _put(self, value: str, s: Stream, mask: str | None = None) -> None:
+        """Store a vector of elements of a stream, or those that are in a mask."""
         w, pointer, stride, lanes = self.writer, self.pointers[id(s)], s.strides[self.inner], self.lanes
+        if mask is not None:
+            value = Operation(w, s.dtype, lanes, {}).select(mask, value, self._get(s, lanes))
         if lanes == 1 or stride == 1:
             w.store(value, pointer, s.dtype, lanes)
             return

@@ -15,7 +15,7 @@ a rest; what is seen twice is left out of sums.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -40,6 +40,7 @@ _COSTLY = 8
 class Group(Elements):
     """The function of a fused group: `void (ptr in ..., ptr out ..., ptr scratch)`.
 
+    `over`: from results to the operands that they are written over, as `overwritable` allows.
     `scratch` is how many bytes it needs for values between two passes. A group that is worth several threads has two
     more parameters, the range of the outermost axis that it is to do: there are `chunks` of `chunk_size`, the last one
     with the rest, up to `extent`.
@@ -54,11 +55,13 @@ class Group(Elements):
         outs: Sequence[Layout],
         vector_bytes: int,
         threads: int = 1,
+        over: Mapping[int, int] | None = None,
     ) -> None:
         parameters = [f"ptr noalias nocapture readonly %in{i}" for i in range(len(ins))]
         parameters += [f"ptr noalias nocapture %out{i}" for i in range(len(outs))]
         self.writer = Writer([*parameters, "ptr noalias nocapture %scratch"])
-        self.body = Body(body, space, axes, ins, outs)
+        self.body = Body(body, space, axes, ins, outs, over or {})
+        self.overwrites = bool(over)
         self.order, self.streams, self.reduces = self.body.order, self.body.streams, self.body.reduces
         self._collapse()
         self.lanes = self._width(vector_bytes)
@@ -228,8 +231,7 @@ class Group(Elements):
             self.scopes.append({})
             for node in reductions:
                 scope[id(node), 1] = self._value(node.operands[0], 1)
-            for node in full:
-                value = self._value(node, 1)
+            for node, value in [(n, self._value(n, 1)) for n in full]:
                 for s in node.stored:
                     w.store(value, pointers[id(s)], node.dtype)
             self.scopes.pop()
@@ -259,20 +261,24 @@ class Group(Elements):
             for u, (index, mask) in enumerate(self._vectors(nest, unroll, block)):
                 self.pointers = self._advanced(self.inner, index, pointers)
                 self.scopes.append({})
-                for node in full:
-                    value = self._value(node, self.lanes)
-                    for s in node.stored:
-                        self._put(value, s)
                 for node in reductions:
                     value = self._value(node.operands[0], self.lanes)
                     total = w.load(node.accumulators[u], node.dtype, self.lanes)
                     total = self._combined(node, total, value, mask)
                     w.store(total, node.accumulators[u], node.dtype, self.lanes)
+                self._store(full, mask)
                 self.scopes.pop()
         for i, node in enumerate(reductions):
             if blocked:
                 node.accumulators = [totals[i]]
             scope[id(node), 1] = self._sum_of_lanes(node)
+
+    def _store(self, nodes: list[Node], mask: str | None) -> None:
+        """Store vectors of full values, when all of them are computed: a result may lie where an operand does. Then what
+        was seen before is computed from new values in place of old ones, and is left out."""
+        for node, value in [(n, self._value(n, self.lanes)) for n in nodes]:
+            for s in node.stored:
+                self._put(value, s, mask if self.overwrites else None)
 
     def _flush(self, reductions: list[Node], totals: list[str]) -> None:
         """At the end of a block its accumulators are added to those of all blocks, and begin anew.
@@ -318,7 +324,7 @@ class Group(Elements):
 
     def _combined(self, node: Node, total: str, value: str, mask: str | None) -> str:
         w, operation = self.writer, REDUCTIONS[node.name]
-        if mask is not None and operation in ("add", "mul"):
+        if mask is not None and (self.overwrites or operation in ("add", "mul")):
             neutral = w.spread(identity(node.name, node.dtype), node.dtype, self.lanes)
             value = Operation(w, node.dtype, self.lanes, {}).select(mask, value, neutral)
         return elementwise(w, operation, [total, value], node.dtype, self.lanes, {})
@@ -403,13 +409,10 @@ class Group(Elements):
             ((index, mask),) = self._vectors(nest, 1)
             self.pointers = self._advanced(inner, index, pointers)
             self.scopes.append({})
-            for node in full:
-                value = self._value(node, self.lanes)
-                for s in node.stored:
-                    self._put(value, s)
             for node in reductions:
                 value = self._value(node.operands[0], self.lanes)
                 total = w.load(self.pointers[id(node.row)], node.dtype, self.lanes)
                 self._put(self._combined(node, total, value, mask), node.row)
+            self._store(full, mask)
             self.scopes.pop()
         self.rows_are_made = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from .group import Group
 from .ir import Writer, literal, memory_type
 from .memory import Arena, Buffer, View, contiguous_strides
 from .operations import NAMES, is_elementwise
-from .parts import parts
+from .overwrite import overwritable
+from .parts import in_parts
 from .values import REDUCTIONS
 
 __all__ = ["FUSABLE", "LOWERING", "Fault", "Lowerer", "is_native", "lowers"]
@@ -106,6 +107,8 @@ class Lowerer:
         #: An estimate of the elements that are computed in a run.
         self.work = 0
         self._temporaries: list[Buffer] = []
+        #: The variables that nobody reads behind the equation at work.
+        self._dying: set[Var] = set()
         self.times = 1
 
     # Memory -----------------------------------------------------------------------------------------------------------
@@ -130,6 +133,25 @@ class Lowerer:
         self.arena.begin(view.buffer)
         self.define(var, view)
         return view
+
+    def is_spent(self, buffer: Buffer) -> bool:
+        """Whether nobody reads a buffer behind the equation at work, which may write over it then."""
+        return buffer.is_lent and buffer.users == sum(self.values[v].buffer is buffer for v in self._dying)
+
+    def take_over(self, var: Var, x: View) -> bool:
+        """Let the value of a variable lie where a view does that is spent, if that can be."""
+        aval, wanted = var.aval, self.wanted.get(var)
+        if not (self.is_spent(x.buffer) and x.is_contiguous and x.shape == aval.shape):
+            return False
+        if x.dtype.itemsize != aval.dtype.itemsize:
+            return False
+        if wanted is None:
+            self.define(var, View(x.buffer, aval.dtype, x.shape, x.strides, x.offset))
+            return True
+        if not self.arena.moves_in(x.buffer, wanted.buffer) or x.offset or not wanted.is_contiguous:
+            return False
+        self.result(var)
+        return True
 
     def define(self, var: Var, view: View) -> None:
         self.values[var] = view
@@ -189,11 +211,12 @@ class Lowerer:
         return name
 
     def group(
-        self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[View], outs: Sequence[View]
-    ) -> None:
-        """Run a fused group."""
+        self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[View], outs: Sequence[View],
+        over: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Run a fused group, in which the results `over` are written over operands."""
         layouts = [v.layout for v in ins], [v.layout for v in outs]
-        group = Group(body, space, axes, *layouts, machine.vector_bytes(), pool.num_threads())
+        group = Group(body, space, axes, *layouts, machine.vector_bytes(), pool.num_threads(), over)
         name = self.function(group.writer)
         scratch = "null"
         if group.scratch:
@@ -206,6 +229,19 @@ class Lowerer:
         else:
             self._in_chunks(group, name, pointers)
         self.work += self.times * math.prod(space) * max(len(body.eqns), 1)
+
+    def fused(
+        self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], inputs: Sequence[Atom], outputs: Sequence[Var]
+    ) -> None:
+        """Run a fused group of variables: its results are written over operands that nobody reads any more."""
+        ins, over = [self.view(a) for a in inputs], {}
+        for i, j in overwritable(body, space):
+            if j not in over and i not in over.values():
+                alone = sum(v.buffer is ins[i].buffer for v in ins) == 1
+                if alone and self.take_over(outputs[j], ins[i]):
+                    over[j] = i
+        outs = [self.values[v] if j in over else self.result(v) for j, v in enumerate(outputs)]
+        self.group(body, space, axes, ins, outs, over)
 
     def _in_chunks(self, group: Group, name: str, pointers: Sequence[str]) -> None:
         """Run a group on all threads: a function of a chunk takes the arguments out of a table."""
@@ -277,18 +313,19 @@ class Lowerer:
                 placed.add(out)
                 self.wanted[out] = target
         last: dict[Var, int] = {}
-        for i, eqn in enumerate(jaxpr.eqns):
+        eqns = [part for eqn in jaxpr.eqns for part in in_parts(eqn)]
+        for i, eqn in enumerate(eqns):
             for a in eqn.inputs:
                 if isinstance(a, Var):
                     last[a] = i
         for out in jaxpr.outs:
             if isinstance(out, Var):
-                last[out] = len(jaxpr.eqns)
-        for i, eqn in enumerate(jaxpr.eqns):
-            self.equation(eqn)
-            for v in {a for a in [*eqn.inputs, *eqn.outputs] if isinstance(a, Var) and a not in own}:
-                if last.get(v, -1) <= i:
-                    self._drop(v)
+                last[out] = len(eqns)
+        for i, eqn in enumerate(eqns):
+            dying = {a for a in eqn.inputs if isinstance(a, Var) and a not in own and last[a] == i}
+            self.equation(eqn, dying)
+            for v in {*dying, *(v for v in eqn.outputs if v not in last)}:
+                self._drop(v)
         for var in placed:
             view, target = self.values[var], self.wanted.pop(var)
             if view is not target and self.pointer_differs(view, target):
@@ -312,20 +349,19 @@ class Lowerer:
         buffer.users -= 1
         self.release(buffer)
 
-    def equation(self, eqn: Eqn) -> None:
+    def equation(self, eqn: Eqn, dying: set[Var]) -> None:
+        """Write an equation behind which nobody reads these variables."""
         self.source = eqn.source
-        outer, self._temporaries = self._temporaries, []
+        outer, self._temporaries, self._dying = (self._temporaries, self._dying), [], dying
         LOWERING.get(eqn.primitive.name, Lowerer._elementwise)(self, eqn)
         for buffer in self._temporaries:
             self.release(buffer)
-        self._temporaries = outer
+        self._temporaries, self._dying = outer
 
     def _elementwise(self, eqn: Eqn) -> None:
         """An equation that is a group by itself."""
         ins = list(dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)))
-        body = Jaxpr(ins, [eqn], eqn.outputs)
-        views = [self.view(a) for a in ins]
-        self.group(body, eqn.outputs[0].aval.shape, (), views, [self.result(v) for v in eqn.outputs])
+        self.fused(Jaxpr(ins, [eqn], eqn.outputs), eqn.outputs[0].aval.shape, (), ins, eqn.outputs)
 
     def module(self) -> str:
         """The text of the whole module, but for the function that Python calls."""
@@ -378,10 +414,4 @@ def _iota(lowerer: Lowerer, eqn: Eqn) -> None:
 
 @lowers("fusion")
 def _fusion(lowerer: Lowerer, eqn: Eqn) -> None:
-    body, space, axes = (eqn.params[k] for k in ("jaxpr", "space", "axes"))
-    views = dict(zip(body.invars, [lowerer.view(a) for a in eqn.inputs]))
-    results = dict(zip(body.outs, [lowerer.result(v) for v in eqn.outputs]))
-    for part in parts(body):
-        for v in part.outs:
-            views[v] = results[v] if v in results else lowerer.temporary(v.aval.dtype, v.aval.shape)
-        lowerer.group(part, space, axes, [views[v] for v in part.invars], [views[v] for v in part.outs])
+    lowerer.fused(*(eqn.params[k] for k in ("jaxpr", "space", "axes")), eqn.inputs, eqn.outputs)

@@ -154,10 +154,13 @@ class Arena:
         if buffer.begin < 0:
             buffer.begin = len(self._writer.lines)
 
-    def move_in(self, buffer: Buffer, result: Buffer) -> None:
-        """A buffer lies in the memory of a result, which begins with it."""
+    def moves_in(self, buffer: Buffer, result: Buffer) -> bool:
+        """Let a buffer lie in the memory of a result, which begins with it; whether it can."""
+        if not any(result is r and size == buffer.size for r, size in self._results):
+            return False
         buffer.home = result
-        result.begin = min(result.begin, buffer.begin)
+        result.begin = buffer.begin if result.begin < 0 else min(result.begin, buffer.begin)
+        return True
 
     def place(self) -> None:
         """Choose a place for every buffer: the large ones first, each as far ahead as those that live at the same time

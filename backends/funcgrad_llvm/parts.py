@@ -6,10 +6,26 @@ from collections.abc import Iterator
 
 from funcgrad.core.ir import Eqn, Jaxpr, Var
 
-__all__ = ["MOST_EQUATIONS", "parts"]
+__all__ = ["MOST_EQUATIONS", "in_parts", "parts"]
 
 #: How many equations a part has.
 MOST_EQUATIONS = 160
+
+
+def in_parts(eqn: Eqn, most: int = MOST_EQUATIONS) -> list[Eqn]:
+    """An equation as several, if it is a long group: what one part computes for another is a variable like all others."""
+    if eqn.primitive.name != "fusion" or len(eqn.params["jaxpr"].eqns) <= most:
+        return [eqn]
+    body = eqn.params["jaxpr"]
+    outer = dict(zip(body.invars, eqn.inputs)) | dict(zip(body.outs, eqn.outputs))
+    eqns = []
+    for part in parts(body, most):
+        for v in part.outs:
+            outer.setdefault(v, Var(v.aval))
+        params = {**eqn.params, "jaxpr": part}
+        ins, outs = ([outer[v] for v in atoms] for atoms in (part.invars, part.outs))
+        eqns.append(Eqn(eqn.primitive, ins, outs, params, eqn.source))
+    return eqns
 
 
 def parts(body: Jaxpr, most: int = MOST_EQUATIONS) -> Iterator[Jaxpr]:

@@ -7,7 +7,7 @@ elements computes the full values of one level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,16 +90,20 @@ def identity(name: str, dtype: np.dtype, empty: bool = False) -> str:
 
 
 class Body:
-    """The values of a group's body.
+    """The values of a group's body; the results ``over`` are written over the operands of these numbers.
 
     ``order``: all that are computed, each after its operands. ``streams``: all arrays that are walked over, the results
     and what is kept between passes included, which takes ``scratch`` bytes.
     """
 
     def __init__(
-        self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[Layout], outs: Sequence[Layout]
-    ) -> None:
+        self, body: Jaxpr, space: Sequence[int], axes: Sequence[int], ins: Sequence[Layout], outs: Sequence[Layout],
+        over: Mapping[int, int],
+    ) -> None:  # fmt: skip
         self.space, self.axes = tuple(space), tuple(axes)
+        # An operand that is written over is read by the address of the result, so that no two addresses are of one place.
+        addresses = {i: f"%out{j}" for j, i in over.items()}
+        self.addresses = [addresses.get(i, f"%in{i}") for i in range(len(ins))]
         self.scratch = 0
         self.streams: list[Stream] = []
         self._analyse(body, ins)
@@ -179,7 +183,7 @@ class Body:
         i = self.inputs[var]
         layout = self._ins[i]
         stream = self._stream(layout.dtype, layout.strides, axes)
-        return self._read((i, stream.strides), "read", stream, f"%in{i}")
+        return self._read((i, stream.strides), "read", stream, self.addresses[i])
 
     def _operand(self, x: Atom) -> Node:
         if isinstance(x, Literal):
@@ -196,7 +200,8 @@ class Body:
                 layout = self._ins[self.inputs[x]]
                 strides = [0 if n == 1 else s for n, s in zip(x.aval.shape, layout.strides)]
                 stream = self._stream(layout.dtype, strides, [axes[d] for d in dims])
-                return self._read((self.inputs[x], stream.strides), "read", stream, f"%in{self.inputs[x]}")
+                i = self.inputs[x]
+                return self._read((i, stream.strides), "read", stream, self.addresses[i])
             return self._input(x, [axes[d] for d in dims])
         # A value of the body is kept or a scalar, and stands where it is already.
         return self._operand(x)
