@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from funcgrad.compiler.buffers import nbytes
 from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
 from funcgrad.core.source import Source
 from funcgrad.core.types import Aval
@@ -28,12 +29,17 @@ from .overwrite import overwritable
 from .parts import in_parts
 from .values import REDUCTIONS
 
-__all__ = ["FUSABLE", "LOWERING", "Fault", "Lowerer", "is_native", "lowers"]
+__all__ = ["FUSABLE", "LOWERING", "PLACES", "Fault", "Lowerer", "is_native", "lowers"]
 
 #: From the name of a primitive to what writes it: a function of the lowerer and the equation.
 LOWERING: dict[str, Callable[[Lowerer, Eqn], None]] = {}
 #: Further conditions under which a primitive is native, by its name.
 CONDITIONS: dict[str, Callable[[Eqn], bool]] = {}
+#: From the name of an operation that only moves elements to where its operands would lie if they had been written to where
+#: a view says that the result lies: then nothing is left to do. A function of the equation and the view.
+PLACES: dict[str, Callable[[Eqn, View], list[tuple[Atom, View | None]]]] = {}
+#: Operations, besides those of PLACES and the elementwise ones, whose results may have any strides.
+_STRIDED = frozenset([*REDUCTIONS, "dynamic_slice", "fusion", "gather", "iota", "pad"])
 #: What a fused group may hold.
 FUSABLE = frozenset([*NAMES, *REDUCTIONS, "broadcast_in_dim", "iota"])
 #: What `fast_math` permits of which instructions, as flags of theirs: all but assumptions about NaN and infinities.
@@ -77,6 +83,11 @@ def is_native(eqn: Eqn) -> bool:
     if name in LOWERING:
         return name not in CONDITIONS or CONDITIONS[name](eqn)
     return eqn.primitive.elementwise and is_elementwise(name, [a.aval.dtype for a in eqn.inputs], eqn.params)
+
+
+def _takes_strides(eqn: Eqn) -> bool:
+    """Whether the result of an equation may be written to any view."""
+    return eqn.primitive.elementwise or eqn.primitive.name in _STRIDED or eqn.primitive.name in PLACES
 
 
 class Fault:
@@ -128,8 +139,7 @@ class Lowerer:
         """The array that the value of a variable is to be written to."""
         view = self.wanted.get(var)
         if view is None:
-            shape, dtype = var.aval.shape, var.aval.dtype
-            view = View(self.arena.take(math.prod(shape) * dtype.itemsize), dtype, shape, contiguous_strides(shape))
+            view = View.plain(self.arena.later(nbytes(var.aval)), var.aval)
         self.arena.begin(view.buffer)
         self.define(var, view)
         return view
@@ -148,7 +158,7 @@ class Lowerer:
         if wanted is None:
             self.define(var, View(x.buffer, aval.dtype, x.shape, x.strides, x.offset))
             return True
-        if not self.arena.moves_in(x.buffer, wanted.buffer) or x.offset or not wanted.is_contiguous:
+        if x.offset or wanted.offset or not wanted.is_contiguous or not self.arena.moves_in(x.buffer, wanted.buffer):
             return False
         self.result(var)
         return True
@@ -321,6 +331,7 @@ class Lowerer:
         for out in jaxpr.outs:
             if isinstance(out, Var):
                 last[out] = len(eqns)
+        moved = self._place_operands(eqns)
         for i, eqn in enumerate(eqns):
             dying = {a for a in eqn.inputs if isinstance(a, Var) and a not in own and last[a] == i}
             self.equation(eqn, dying)
@@ -330,6 +341,8 @@ class Lowerer:
             view, target = self.values[var], self.wanted.pop(var)
             if view is not target and self.pointer_differs(view, target):
                 late.append((var, target))
+        for var in moved:
+            del self.wanted[var]
         for atom, target in late:
             self.arena.begin(target.buffer)
             if isinstance(atom, Literal):
@@ -340,9 +353,41 @@ class Lowerer:
             if var in self.values:
                 self._drop(var)
 
+    def _place_operands(self, eqns: Sequence[Eqn]) -> list[Var]:
+        """Say of operands of operations that only move elements that they are wanted where the result will be."""
+        made = {v: eqn for eqn in eqns for v in eqn.outputs}
+        moved: list[Var] = []
+        for eqn in reversed(eqns):
+            places = PLACES.get(eqn.primitive.name)
+            if places is None:
+                continue
+            out = eqn.outputs[0]
+            target = self.wanted.get(out)
+            if target is None:
+                if len(eqn.inputs) == 1:
+                    continue  # of one operand it is a view, and needs no place
+                target = View.plain(self.arena.later(nbytes(out.aval)), out.aval)
+            found = [
+                (x, view)
+                for x, view in places(eqn, target)
+                if isinstance(x, Var) and x in made and x not in self.wanted and view is not None
+                and (view.is_contiguous or _takes_strides(made[x]))
+            ]  # fmt: skip
+            if found and out not in self.wanted:
+                # The memory of all operands together is taken with the first of them: too early for a small one.
+                if 2 * sum(view.size for _, view in found) < target.size:
+                    continue
+                self.wanted[out] = target
+                moved.append(out)
+            self.wanted.update(found)
+            moved += dict(found)
+        return moved
+
     @staticmethod
     def pointer_differs(view: View, target: View) -> bool:
-        return view.buffer is not target.buffer or view.offset != target.offset or view.strides != target.strides
+        """Whether two views of one shape are of different elements."""
+        strides = ([s for n, s in zip(v.shape, v.strides) if n != 1] for v in (view, target))
+        return view.buffer is not target.buffer or view.offset != target.offset or next(strides) != next(strides)
 
     def _drop(self, var: Var) -> None:
         buffer = self.values.pop(var).buffer

@@ -34,7 +34,8 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass
 class Buffer:
-    """Memory at a register's address; one of the arena's has a size, and lines from which to which it is alive."""
+    """Memory at a register's address; one of the arena's has a size, and lines from which to which it is alive (-1: not
+    yet)."""
 
     pointer: str
     size: int = 0
@@ -48,7 +49,7 @@ class Buffer:
     @property
     def is_lent(self) -> bool:
         """Whether it is the arena's, and alive."""
-        return self.size > 0 and self.end is None
+        return self.size > 0 and self.begin >= 0 and self.end is None
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,14 @@ class Arena:
         self._results: list[tuple[Buffer, int]] = []
 
     def take(self, size: int) -> Buffer:
-        """A new buffer. The line with its address is written by `place`."""
-        w = self._writer
-        buffer = Buffer(f"%{w.fresh()}", max(size, 1), len(w.lines))
-        w.lines.append("")
-        self._buffers.append(buffer)
+        """A new buffer."""
+        buffer = self.later(size)
+        self.begin(buffer)
         return buffer
 
-    def give_back(self, buffer: Buffer) -> None:
-        """A buffer is needed no more."""
-        buffer.end = len(self._writer.lines)
+    def later(self, size: int) -> Buffer:
+        """A buffer that is not alive yet."""
+        return Buffer("", max(size, 1), begin=-1)
 
     def result(self, pointer: str, size: int) -> Buffer:
         """The memory of a result: free for others up to the line in which it is begun."""
@@ -150,16 +149,25 @@ class Arena:
         return buffer
 
     def begin(self, buffer: Buffer) -> None:
-        """What is a result's memory is written to from here on."""
-        if buffer.begin < 0:
-            buffer.begin = len(self._writer.lines)
+        """A buffer is written to from here on, for the first time or again."""
+        if buffer.begin >= 0:
+            return
+        buffer.begin = len(self._writer.lines)
+        if buffer.size:
+            # The line with its address is written by `place`.
+            buffer.pointer = f"%{self._writer.fresh()}"
+            self._writer.lines.append("")
+            self._buffers.append(buffer)
+
+    def give_back(self, buffer: Buffer) -> None:
+        """A buffer is needed no more."""
+        buffer.end = len(self._writer.lines)
 
     def moves_in(self, buffer: Buffer, result: Buffer) -> bool:
         """Let a buffer lie in the memory of a result, which begins with it; whether it can."""
-        if not any(result is r and size == buffer.size for r, size in self._results):
+        if result.begin >= 0 or not any(result is r and size == buffer.size for r, size in self._results):
             return False
-        buffer.home = result
-        result.begin = buffer.begin if result.begin < 0 else min(result.begin, buffer.begin)
+        buffer.home, result.begin = result, buffer.begin
         return True
 
     def place(self) -> None:

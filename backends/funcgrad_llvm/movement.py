@@ -12,7 +12,7 @@ from typing import Any
 from funcgrad.core.ir import Atom, Eqn, Literal
 
 from .ir import register_type
-from .lower import LOWERING, Lowerer, lowers
+from .lower import LOWERING, PLACES, Lowerer, lowers
 from .memory import Buffer, View, contiguous_strides
 
 __all__ = ["broadcast", "padded", "padded_part"]
@@ -57,6 +57,24 @@ LOWERING["rev"] = _defines_view(_rev)
 LOWERING["slice"] = _defines_view(_slice)
 LOWERING["transpose"] = _defines_view(lambda x, params: x.transposed(params["axes"]))
 LOWERING["copy"] = _defines_view(lambda x, params: x)
+
+
+def _spread_axes(eqn: Eqn, target: View) -> list[tuple[Atom, View | None]]:
+    """A broadcast is undone if it only adds axes of size 1."""
+    (x,), dims = eqn.inputs, eqn.params["dims"]
+    if x.aval.size != target.size:
+        return []
+    return [(x, target.moved(x.aval.shape, tuple(target.strides[d] for d in dims)))]
+
+
+def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+PLACES["broadcast_in_dim"] = _spread_axes
+PLACES["copy"] = lambda eqn, target: [(eqn.inputs[0], target)]
+PLACES["reshape"] = lambda eqn, target: [(eqn.inputs[0], target.reshaped(eqn.inputs[0].aval.shape))]
+PLACES["transpose"] = lambda eqn, target: [(eqn.inputs[0], target.transposed(_inverse(eqn.params["axes"])))]
 
 
 @lowers("reshape")
@@ -128,14 +146,22 @@ def padded(lowerer: Lowerer, x: View, config: Sequence[tuple[int, int, int]], va
     return target
 
 
+def _pieces(eqn: Eqn, target: View) -> list[tuple[Atom, View | None]]:
+    """The operands of a concatenation, each with its part of the result."""
+    axis, place, pieces = eqn.params["axis"], 0, []
+    for x in eqn.inputs:
+        pieces.append((x, target.moved(x.aval.shape, target.strides, place * target.strides[axis])))
+        place += x.aval.shape[axis]
+    return pieces
+
+
+PLACES["concatenate"] = _pieces
+
+
 @lowers("concatenate")
 def _concatenate(lowerer: Lowerer, eqn: Eqn) -> None:
-    target, axis, place = lowerer.result(eqn.outputs[0]), eqn.params["axis"], 0
-    for x in eqn.inputs:
-        view = lowerer.view(x)
-        n = view.shape[axis]
-        lowerer.copy(view, target.moved(view.shape, target.strides, place * target.strides[axis]))
-        place += n
+    for x, part in _pieces(eqn, lowerer.result(eqn.outputs[0])):
+        lowerer.copy(lowerer.view(x), part)
 
 
 def _block(lowerer: Lowerer, x: View, starts: Sequence[Atom], sizes: Sequence[int]) -> View:
