@@ -108,8 +108,8 @@ def test_products_of_vectors(found, letter):
 def test_large_products_are_cut_and_small_ones_are_not(two_threads, found, monkeypatch):
     """`parallel_for` is replaced by one that counts and does nothing."""
     counts = []
-    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    counting = signature(lambda function, context, chunks: counts.append(chunks))
+    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 2)
+    counting = signature(lambda function, context, chunks, cycles: counts.append(chunks))
     monkeypatch.setattr(pool, "address", lambda: ctypes.cast(counting, ctypes.c_void_p).value)
     gemm = function("sgemm")
     a, c = np.zeros((2, 256, 256), np.float32)

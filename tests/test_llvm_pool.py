@@ -18,9 +18,10 @@ from funcgrad_llvm import pool
 from funcgrad_llvm.machine import Library
 
 #: `count` adds 1 to the chunk's element; `nested` has the elements of its row counted by another job; `often` starts
-#: jobs one after another; `meet` returns when all chunks have been begun, which one thread alone cannot do.
+#: jobs one after another; `meet` returns when all chunks have been begun, which one thread alone cannot do; `who` writes
+#: down which thread does a chunk.
 TEXT = """
-declare void @parallel_for(ptr, ptr, i64)
+declare void @parallel_for(ptr, ptr, i64, i64)
 
 define void @count(ptr %context, i64 %chunk) {
   %element = getelementptr i64, ptr %context, i64 %chunk
@@ -33,7 +34,7 @@ define void @count(ptr %context, i64 %chunk) {
 define void @nested(ptr %context, i64 %chunk) {
   %start = mul i64 %chunk, 16
   %row = getelementptr i64, ptr %context, i64 %start
-  call void @parallel_for(ptr @count, ptr %row, i64 16)
+  call void @parallel_for(ptr @count, ptr %row, i64 16, i64 20000)
   ret void
 }
 
@@ -51,12 +52,21 @@ end:
   ret void
 }
 
+declare i64 @pthread_self()
+
+define void @who(ptr %context, i64 %chunk) {
+  %self = call i64 @pthread_self()
+  %element = getelementptr i64, ptr %context, i64 %chunk
+  store i64 %self, ptr %element
+  ret void
+}
+
 define void @often(ptr %function, ptr %context, i64 %chunks, i64 %times) {
 entry:
   br label %body
 body:
   %i = phi i64 [ 0, %entry ], [ %next, %body ]
-  call void @parallel_for(ptr %function, ptr %context, i64 %chunks)
+  call void @parallel_for(ptr %function, ptr %context, i64 %chunks, i64 20000)
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %times
   br i1 %more, label %body, label %end
@@ -78,7 +88,7 @@ def native():
 @pytest.mark.parametrize("chunks", [0, 1, 2, 3, 64, 1000])
 def test_each_chunk_is_done_once(native, chunks):
     counts = np.zeros(chunks + 1, np.int64)
-    pool.parallel_for(native["count"], counts.ctypes.data, chunks)
+    pool.parallel_for(native["count"], counts.ctypes.data, chunks, 20_000)
     np.testing.assert_array_equal(counts, [1] * chunks + [0])
 
 
@@ -116,9 +126,9 @@ import test_llvm_pool as t
 from funcgrad_llvm import pool
 from funcgrad_llvm.machine import Library
 library = t.Library(t.TEXT, {{"parallel_for": pool.address()}})
-def meet(threads):
+def meet(threads, cycles=2**40):
     state = np.array([0, threads], np.int64)
-    pool.parallel_for(library.address("meet"), state.ctypes.data, threads)
+    pool.parallel_for(library.address("meet"), state.ctypes.data, threads, cycles)
     assert state[0] == threads
 {body}
 print("done")
@@ -138,6 +148,21 @@ needs_threads = pytest.mark.skipif(sys.platform == "win32", reason="on Windows j
 @needs_threads
 def test_as_many_threads_as_asked_for_work_at_the_same_time():
     result = run("assert pool.num_threads() == 4\nmeet(4)\ntime.sleep(0.05)\nmeet(4)\nmeet(3)")
+    assert result.stdout == "done\n", result.stderr
+
+
+@needs_threads
+def test_threads_that_sleep_are_woken_for_enough_work():
+    """Of the chunks of a small job nobody is woken for, all are done by the caller; small jobs add up."""
+    result = run(
+        "from funcgrad_llvm.workers import WAKE\n"
+        "meet(4)\n"
+        "time.sleep(0.2)\n"
+        "state = np.zeros(4, np.int64)\n"
+        "pool.parallel_for(library.address('who'), state.ctypes.data, 4, WAKE // 2)\n"
+        "assert len(set(state)) == 1\n"
+        "meet(4, WAKE // 2 + 1)"
+    )
     assert result.stdout == "done\n", result.stderr
 
 

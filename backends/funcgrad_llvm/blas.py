@@ -24,9 +24,10 @@ from . import machine, pool
 
 __all__ = ["BlasNotFoundError", "Library", "address", "library"]
 
-#: Multiplications that a thread should have, for a product to be cut: below, waking another thread costs more than it
-#: gains. A thread does a million in 20 microseconds, and takes some 25 to wake up.
-WORK_OF_A_THREAD = {"gemm": 1_000_000, "gemv": 500_000}
+#: Multiplications a cycle, by which the time of a product is estimated.
+RATE = {"sgemm": 24, "dgemm": 12, "sgemv": 8, "dgemv": 4}
+#: Cycles that a thread should have, for a product to be cut.
+SHARE = 25_000
 #: Blocks begin at multiples of it, so that all but the last are whole for OpenBLAS' kernels.
 BLOCK = 16
 
@@ -238,7 +239,8 @@ class _Function:
             self.header(),
             "entry:",
             f"  %product = alloca {struct}", *self.longs(), outer,
-            f"  %shares = sdiv i64 %work, {WORK_OF_A_THREAD[self.name]}",
+            f"  %cycles = sdiv i64 %work, {RATE[self.letter + self.name]}",
+            f"  %shares = sdiv i64 %cycles, {SHARE}",
             f"  %fewer = icmp slt i64 %shares, {threads}",
             f"  %pieces = select i1 %fewer, i64 %shares, i64 {threads}",
             "  %several = icmp sgt i64 %pieces, 1",
@@ -259,7 +261,7 @@ class _Function:
             "  %chunks.short = sdiv i32 %covered, %size",
             "  %chunks = zext i32 %chunks.short to i64",
             *stores,
-            f"  call void @parallel_for(ptr @{block}, ptr %product, i64 %chunks)",
+            f"  call void @parallel_for(ptr @{block}, ptr %product, i64 %chunks, i64 %cycles)",
             "  ret void", "}",
         ])  # fmt: skip
 
@@ -270,7 +272,7 @@ def _products(threads: int) -> machine.Library:
     found = library()
     functions = [_Function(letter, name, found) for letter in _TYPES for name in _SIGNATURES]
     symbols = {f.symbol: ctypes.cast(found.function(f.symbol), ctypes.c_void_p).value or 0 for f in functions}
-    text = ["declare void @parallel_for(ptr, ptr, i64)", *(f.text(threads) for f in functions)]
+    text = ["declare void @parallel_for(ptr, ptr, i64, i64)", *(f.text(threads) for f in functions)]
     return machine.Library("\n\n".join(text), {**symbols, "parallel_for": pool.address()})
 
 

@@ -24,17 +24,21 @@ from funcgrad.core.ir import Jaxpr
 
 from .elements import Elements
 from .ir import Writer, memory_type, register_type, typed
+from .math import FUNCTIONS
 from .operations import Operation, elementwise
 from .values import CHEAP, FULL, KEPT, REDUCTIONS, SCALAR, Body, Layout, Node, Stream, identity
 
 __all__ = ["Group"]
 
-#: From this many operations on elements on, a group is worth several threads: about 20 microseconds.
-_WORTH_THREADS = 800_000
+#: From this many cycles on a group is worth several threads: 20 microseconds.
+_WORTH_THREADS = 50_000
 #: Vectors that are added up into one before their sum is added to others.
 _BLOCK = 64
-#: Operations that a function, a division or a root counts as.
-_COSTLY = 8
+
+
+def _cycles(node: Node) -> int:
+    """About what a vector of a value takes the processor."""
+    return 1 if node.name in CHEAP or node.is_reduction else 12 if node.name in FUNCTIONS else 4
 
 
 class Group(Elements):
@@ -128,8 +132,9 @@ class Group(Elements):
         No chunk needs what another one computes: which threads there are makes no difference to the results.
         """
         self.chunks, self.split_axis = 1, None
-        cost = sum(_COSTLY if n.name not in CHEAP else 1 for n in self.order) + len(self.streams)
-        if threads == 1 or cost * math.prod(self.sizes) < _WORTH_THREADS:
+        cost = sum(map(_cycles, self.order)) + 2 * len(self.streams)
+        self.cycles = cost * math.prod(self.sizes) // self.lanes
+        if threads == 1 or self.cycles < _WORTH_THREADS:
             return
         loops = [*self.outer, *([] if self.reduces else self.rest)]
         if not loops and (self.by_columns or not self.reduces) and self.inner is not None:
