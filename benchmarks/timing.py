@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 Thunk = Callable[[], Any]
@@ -42,6 +42,9 @@ class Effort:
 FULL = Effort(rounds=21, batch=0.01, budget=6.0)
 QUICK = Effort(rounds=5, batch=0.003, budget=0.5)
 SMOKE = Effort(rounds=1, batch=0.0, budget=0.0)
+#: Seconds before each sample: a pool's threads watch for more work before they sleep, those of GCC's OpenMP for some 5 ms,
+#: and would keep a processor from the library whose turn is next. Its own threads are woken by a call that is not timed.
+REST = 0.015
 
 
 @dataclass
@@ -69,6 +72,8 @@ def call_sampler(make: Callable[[], Thunk], timing: Timing, effort: Effort) -> S
 
     def sample() -> float:
         turns = range(count)
+        if once < REST:  # caches, and threads that sleep
+            thunk()
         start = perf_counter()
         for _ in turns:
             thunk()
@@ -182,6 +187,7 @@ def interleave(kind: str, makers: Mapping[str, Callable[[], Thunk]], effort: Eff
         order = [name for name in samplers if spent[name] < effort.budget or not turn]
         shift = turn % max(1, len(order))
         for name in order[shift:] + order[:shift]:
+            sleep(REST if effort.batch else 0.0)
             start = perf_counter()
             try:
                 sample = samplers[name]()

@@ -27,7 +27,7 @@ __all__ = ["BlasNotFoundError", "Library", "address", "library"]
 #: Multiplications a cycle, by which the time of a product is estimated.
 RATE = {"sgemm": 24, "dgemm": 12, "sgemv": 8, "dgemv": 4}
 #: Cycles that a thread should have, for a product to be cut.
-SHARE = 25_000
+SHARE = 40_000
 #: Blocks begin at multiples of it, so that all but the last are whole for OpenBLAS' kernels.
 BLOCK = 16
 

@@ -30,8 +30,8 @@ from .values import CHEAP, FULL, KEPT, REDUCTIONS, SCALAR, Body, Layout, Node, S
 
 __all__ = ["Group"]
 
-#: From this many cycles on a group is worth several threads: 20 microseconds.
-_WORTH_THREADS = 50_000
+#: From this many cycles on a group is worth several threads: 30 microseconds.
+_WORTH_THREADS = 80_000
 #: Vectors that are added up into one before their sum is added to others.
 _BLOCK = 64
 
