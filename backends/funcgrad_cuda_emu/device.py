@@ -93,9 +93,6 @@ class Emulation(EmulatedDevice, Device):
 
         return run
 
-    def view(self, x: Any, shape: tuple[int, ...], offset: int = 0) -> Any:
-        return x.part(shape, offset)
-
     def contiguous(self, x: Any) -> Any:
         return x
 

@@ -366,6 +366,9 @@ class EmulatedDevice:
     def pointer(self, array: DeviceArray) -> int:
         return array.address
 
+    def view(self, array: DeviceArray, shape: tuple[int, ...], offset: int = 0) -> DeviceArray:
+        return array.part(shape, offset)
+
     def launch(self, family: str, name: str, grid: Any, block: Any, args: Any, shared: int = 0) -> None:
         """Run ``name``, of the file ``family``.cu. Raises KernelError for what the kernel does wrong."""
         if name not in kernels.INSTANCES[family]:

@@ -26,6 +26,7 @@ from .device import Device
 from .group import GroupKernel, can_write, write_group
 from .indexing import INDEXING
 from .kernels import launches
+from .kernels.launch_reduction import arg_extremum, cumulative, reduce
 from .movement import MOVEMENT, moved_to_end, transpose
 from .windows import WINDOWS
 
@@ -33,7 +34,7 @@ __all__ = ["launch_group", "table"]
 
 _REDUCE = {p.name: p for p in (reduce_and, reduce_max, reduce_min, reduce_or, reduce_prod, reduce_sum)}
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-_SCANNED = (*_FLOATS, "int32", "int64")
+_REDUCED = (*_FLOATS, "int32", "int64", "uint32", "uint64")
 
 
 def launch_group(device: Device, kernel: GroupKernel, outs: Sequence[Any], ins: Sequence[Any], size: int) -> None:
@@ -93,11 +94,11 @@ def _reduction(device: Device, primitive: Primitive) -> Callable[..., Any]:
         axes = tuple(axes)
         if not axes:
             return launches.copy(device, x)
+        if op is not None and x.dtype.name in _REDUCED:
+            return reduce(device, x, op, axes)
         x = moved_to_end(device, x, axes)
         kept, row = x.shape[: x.ndim - len(axes)], prod(x.shape[x.ndim - len(axes) :])
         x = device.view(x, (*kept, row))
-        if op is not None and x.dtype.name in _SCANNED:
-            return launches.reduce_rows(device, x, op)
         flat = Aval((prod(kept), row), x.dtype)
         kernel = _single(primitive, (flat,), (("axes", (1,)),), flat.shape)
         if kernel is None:
@@ -111,24 +112,27 @@ def _reduction(device: Device, primitive: Primitive) -> Callable[..., Any]:
 
 def _arg_extremum(largest: bool) -> Callable[..., Any]:
     def run(device: Device, x: Any, *, axis: int) -> Any:
-        if x.dtype.name not in _SCANNED:
+        if x.dtype.name not in _REDUCED:
             return None
-        return launches.arg_extremum(device, moved_to_end(device, x, (axis,)), largest)
+        return arg_extremum(device, moved_to_end(device, x, (axis,)), largest)
 
     return run
 
 
-def _cumsum(device: Device, x: Any, *, axis: int, reverse: bool = False) -> Any:
-    if x.dtype.name not in _SCANNED:
-        return None
-    flip = MOVEMENT["rev"]
-    last = x.ndim - 1
-    x = moved_to_end(device, x, (axis,))
-    x = flip(device, x, axes=(last,)) if reverse else x
-    y = launches.cumulative_sum(device, x)
-    y = flip(device, y, axes=(last,)) if reverse else y
-    order = (*range(axis), last, *range(axis, last))
-    return y if axis == last else transpose(device, y, axes=order)
+def _cumulative(op: str) -> Callable[..., Any]:
+    def run(device: Device, x: Any, *, axis: int, reverse: bool = False) -> Any:
+        if x.dtype.name not in _REDUCED:
+            return None
+        flip = MOVEMENT["rev"]
+        last = x.ndim - 1
+        x = moved_to_end(device, x, (axis,))
+        x = flip(device, x, axes=(last,)) if reverse else x
+        y = cumulative(device, x, op)
+        y = flip(device, y, axes=(last,)) if reverse else y
+        order = (*range(axis), last, *range(axis, last))
+        return y if axis == last else transpose(device, y, axes=order)
+
+    return run
 
 
 def _dot_general(device: Device, x: Any, y: Any, *, dimension_numbers: Any) -> Any:
@@ -165,7 +169,10 @@ KERNELS: Mapping[str, Callable[..., Any]] = {
     **WINDOWS,
     "argmax": _arg_extremum(largest=True),
     "argmin": _arg_extremum(largest=False),
-    "cumsum": _cumsum,
+    "cummax": _cumulative("Max"),
+    "cummin": _cumulative("Min"),
+    "cumprod": _cumulative("Product"),
+    "cumsum": _cumulative("Sum"),
     "dot_general": _dot_general,
     "optimization_barrier": _optimization_barrier,
 }

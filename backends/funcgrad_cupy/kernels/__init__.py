@@ -51,13 +51,13 @@ def _names(kernels: str, *arguments: Iterable[str]) -> list[str]:
     return [f"{kernel}<{', '.join(given)}>" for kernel, given in product(kernels.split(), product(*arguments))]
 
 
-_REDUCED = [
-    (t, c, op)
-    for t in _FLOATS
-    for c in {t, "double" if t == "double" else "float"}
-    for op in ("Sum", "Max", "Min", "Product")
-]
-_REDUCED += [(t, t, op) for t in _INTEGERS for op in ("Sum", "Max", "Min", "Product")]
+_OPERATIONS = ("Sum", "Product", "Max", "Min")
+_REDUCED = [(t, out, op) for t in _FLOATS for out in {t, "double" if t == "double" else "float"} for op in _OPERATIONS]
+# The results of parts, in the type of computation, become half precision in the end.
+_REDUCED += [("float", t, op) for t in _HALVES for op in _OPERATIONS]
+#: Sums and products of integers wrap, which they do only in unsigned types.
+_WHOLE = [*product(("unsigned", "unsigned long long"), _OPERATIONS), *product(_INTEGERS, ("Max", "Min"))]
+_REDUCED += [(t, t, op) for t, op in _WHOLE]
 _BOTH = ("false", "true")
 
 INSTANCES: dict[str, list[str]] = {
@@ -68,8 +68,8 @@ INSTANCES: dict[str, list[str]] = {
     ],
     "reduction": [
         *sorted(f"{kernel}<{', '.join(given)}>" for kernel in ("reduce_rows", "reduce_columns") for given in _REDUCED),
-        *_names("arg_extremum", (*_FLOATS, *_INTEGERS), _BOTH),
-        *_names("cumulative_sum", (*_FLOATS, *_INTEGERS)),
+        *_names("arg_extremum", (*_FLOATS, *_INTEGERS, "unsigned", "unsigned long long"), _BOTH),
+        *(f"cumulative<{t}, {op}>" for t, op in (*product(_FLOATS, _OPERATIONS), *_WHOLE)),
     ],
     "softmax": _names("softmax log_softmax softmax_transposed log_softmax_transposed cross_entropy", _FLOATS),
     "norm": _names("normalise normalise_transposed normalise_parameters", _FLOATS, _BOTH),

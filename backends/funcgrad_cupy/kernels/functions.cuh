@@ -9,9 +9,6 @@ template <> struct Wide<long long> { using type = unsigned long long; };
 template <> struct Wide<unsigned long long> { using type = unsigned long long; };
 template <class T> using wide_t = typename Wide<T>::type;
 
-template <> __device__ __forceinline__ unsigned lowest<unsigned>() { return 0; }
-template <> __device__ __forceinline__ unsigned long long lowest<unsigned long long>() { return 0; }
-
 template <class T> __device__ __forceinline__ T larger(T a, T b) { return a != a || a > b ? a : b; }
 template <class T> __device__ __forceinline__ T smaller(T a, T b) { return a != a || a < b ? a : b; }
 template <class T> __device__ __forceinline__ T sign_of(T x) { return x != x ? x : T(x > T(0)) - T(x < T(0)); }

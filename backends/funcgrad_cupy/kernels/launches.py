@@ -1,6 +1,6 @@
 """How each kernel is launched: from arrays to a grid of blocks and the bytes of the arguments.
 
-A ``device`` has ``empty(shape, dtype)``, ``put(array)``, ``pointer(array)`` and
+A ``device`` has ``empty(shape, dtype)``, ``put(array)``, ``pointer(array)``, ``view(array, shape)`` and
 ``launch(family, name, grid, block, args, shared)``, where an argument is an array of the device or a NumPy scalar of
 exactly the parameter's type. Arrays have ``shape``, ``dtype`` and ``size`` and are contiguous. Everything here is the same
 on a GPU and under the emulation in ``tests/cuda_emu``. Empty arrays launch nothing.
@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 
 from . import c_type
+from .geometry import THREADS, bits_of, computation_of, elements, row_threads, rows_of
+from .launch_reduction import reduce_columns, reduce_rows
 
 __all__ = [
-    "adam", "arg_extremum", "cast", "copy", "cross_entropy", "cumulative_sum", "dropout", "fill", "gather_rows", "matmul",
+    "adam", "cast", "copy", "cross_entropy", "dropout", "fill", "gather_rows", "matmul",
     "max_pool", "mean_pool", "normalise", "normalise_transposed", "pool_transposed", "random_bits", "random_uniform",
     "reduce_columns", "reduce_rows", "segment_sum", "sgd", "softmax", "softmax_transposed", "strided_copy",
     "tensor_matmul", "transpose",
 ]  # fmt: skip
 
-_THREADS = 256
-#: Enough blocks to fill any GPU; loops over the grid do the rest.
-_MOST_BLOCKS = 4096
-#: Rows that one thread adds up in a reduction of columns.
+#: Rows that one thread adds up for the parameters of a norm.
 _CHUNK = 64
 #: As in optimizer.cu.
 _TENSOR_CHUNK = 4096
@@ -34,49 +33,25 @@ _TENSOR_CHUNK = 4096
 _i32, _i64 = np.int32, np.int64
 
 
-def _compute(dtype: Any) -> np.dtype[Any]:
-    """What is computed in: float for half precision, else the dtype itself."""
-    found = np.dtype(dtype)
-    return np.dtype(np.float32) if found.name in ("float16", "bfloat16") else found
-
-
-def _bits(dtype: Any) -> np.dtype[Any]:
-    return np.dtype(f"u{np.dtype(dtype).itemsize}")
-
-
-def _elements(device: Any, family: str, name: str, args: Sequence[Any], count: int) -> None:
-    if count:
-        device.launch(family, name, (min(-(-count // _THREADS), _MOST_BLOCKS),), (_THREADS,), [*args, _i64(count)])
-
-
-def _row_threads(columns: int) -> int:
-    """Whole warps, enough for a row, and a block's usual number at most."""
-    return min(_THREADS, max(32, -(-columns // 32) * 32))
-
-
-def _rows(x: Any) -> tuple[int, int]:
-    return prod(x.shape[:-1]), x.shape[-1]
-
-
 def cast(device: Any, x: Any, dtype: Any) -> Any:
     """``x`` in another dtype."""
     y = device.empty(x.shape, dtype)
-    _elements(device, "elementwise", f"cast<{c_type(x.dtype)}, {c_type(dtype)}>", [y, x], x.size)
+    elements(device, "elementwise", f"cast<{c_type(x.dtype)}, {c_type(dtype)}>", [y, x], x.size)
     return y
 
 
 def copy(device: Any, x: Any) -> Any:
     """A copy, 16 bytes at a time; ``x`` starts at a multiple of 16 bytes."""
     y = device.empty(x.shape, x.dtype)
-    _elements(device, "elementwise", f"copy<{c_type(_bits(x.dtype))}>", [y, x], x.size)
+    elements(device, "elementwise", f"copy<{c_type(bits_of(x.dtype))}>", [y, x], x.size)
     return y
 
 
 def fill(device: Any, shape: tuple[int, ...], value: Any) -> Any:
     """An array full of a NumPy scalar."""
     y = device.empty(shape, value.dtype)
-    bits = _bits(value.dtype)
-    _elements(device, "elementwise", f"fill<{c_type(bits)}>", [y, value.view(bits)], y.size)
+    bits = bits_of(value.dtype)
+    elements(device, "elementwise", f"fill<{c_type(bits)}>", [y, value.view(bits)], y.size)
     return y
 
 
@@ -89,7 +64,7 @@ def strided_copy(device: Any, y: Any, x: Any, shape: Sequence[int], to: Sequence
     for field, values in (("shape", shape), ("to", to), ("from", origin)):
         layout[field][: len(shape)] = values
     layout["rank"] = len(shape)
-    _elements(device, "elementwise", f"strided_copy<{c_type(_bits(x.dtype))}>", [y, x, layout[()]], prod(shape))
+    elements(device, "elementwise", f"strided_copy<{c_type(bits_of(x.dtype))}>", [y, x, layout[()]], prod(shape))
 
 
 def transpose(device: Any, x: Any) -> Any:
@@ -99,77 +74,28 @@ def transpose(device: Any, x: Any) -> Any:
     if x.size:
         grid = (-(-columns // 32), -(-rows // 32), prod(batch))
         device.launch(
-            "elementwise", f"transpose<{c_type(_bits(x.dtype))}>", grid, (32, 8), [y, x, _i32(rows), _i32(columns)]
+            "elementwise", f"transpose<{c_type(bits_of(x.dtype))}>", grid, (32, 8), [y, x, _i32(rows), _i32(columns)]
         )
-    return y
-
-
-def reduce_rows(device: Any, x: Any, op: str, dtype: Any = None) -> Any:
-    """``op`` (Sum, Max, Min, Product) along the last axis; in ``dtype``, that of ``x`` by default."""
-    rows, columns = _rows(x)
-    y = device.empty(x.shape[:-1], dtype or x.dtype)
-    if rows:
-        name = f"reduce_rows<{c_type(x.dtype)}, {c_type(y.dtype)}, {op}>"
-        device.launch("reduction", name, (rows,), (_row_threads(columns),), [y, x, _i64(columns)])
-    return y
-
-
-def reduce_columns(device: Any, x: Any, op: str) -> Any:
-    """``op`` along the first axis of a matrix: of chunks of rows first, then of the chunks' results."""
-    rows, columns = x.shape
-    part, dtype = x, x.dtype
-    while True:
-        chunks = max(1, -(-rows // _CHUNK))
-        y = device.empty((chunks, columns), dtype if chunks == 1 else _compute(dtype))
-        if columns:
-            name = f"reduce_columns<{c_type(part.dtype)}, {c_type(y.dtype)}, {op}>"
-            if part.dtype != y.dtype and part.dtype == _compute(dtype):
-                y = device.empty((chunks, columns), part.dtype)
-                name = f"reduce_columns<{c_type(part.dtype)}, {c_type(part.dtype)}, {op}>"
-            args = [y, part, _i64(rows), _i64(columns), _i64(_CHUNK)]
-            device.launch("reduction", name, (-(-columns // _THREADS), chunks), (_THREADS,), args)
-        if chunks == 1:
-            return y if y.dtype == dtype else cast(device, y, dtype)
-        part, rows = y, chunks
-
-
-def arg_extremum(device: Any, x: Any, largest: bool) -> Any:
-    """argmax or argmin along the last axis (int64), which must not be empty."""
-    rows, columns = _rows(x)
-    y = device.empty(x.shape[:-1], np.int64)
-    if rows:
-        name = f"arg_extremum<{c_type(x.dtype)}, {str(largest).lower()}>"
-        device.launch("reduction", name, (rows,), (_row_threads(columns),), [y, x, _i64(columns)])
-    return y
-
-
-def cumulative_sum(device: Any, x: Any) -> Any:
-    """Along the last axis."""
-    rows, columns = _rows(x)
-    y = device.empty(x.shape, x.dtype)
-    if x.size:
-        name = f"cumulative_sum<{c_type(x.dtype)}>"
-        device.launch("reduction", name, (rows,), (_row_threads(columns),), [y, x, _i64(columns)])
     return y
 
 
 def softmax(device: Any, x: Any, log: bool = False) -> Any:
     """softmax or log_softmax along the last axis."""
-    rows, columns = _rows(x)
+    rows, columns = rows_of(x)
     y = device.empty(x.shape, x.dtype)
     if x.size:
         name = f"{'log_' if log else ''}softmax<{c_type(x.dtype)}>"
-        device.launch("softmax", name, (rows,), (_row_threads(columns),), [y, x, _i32(columns)])
+        device.launch("softmax", name, (rows,), (row_threads(columns),), [y, x, _i32(columns)])
     return y
 
 
 def softmax_transposed(device: Any, ct: Any, y: Any, log: bool = False) -> Any:
     """The cotangent of x, given that of ``y = softmax(x)``."""
-    rows, columns = _rows(y)
+    rows, columns = rows_of(y)
     dx = device.empty(y.shape, y.dtype)
     if y.size:
         name = f"{'log_' if log else ''}softmax_transposed<{c_type(y.dtype)}>"
-        device.launch("softmax", name, (rows,), (_row_threads(columns),), [dx, ct, y, _i32(columns)])
+        device.launch("softmax", name, (rows,), (row_threads(columns),), [dx, ct, y, _i32(columns)])
     return dx
 
 
@@ -183,58 +109,58 @@ def cross_entropy(device: Any, x: Any, labels: Any) -> tuple[Any, Any, Any]:
     )
     if rows:
         args = [loss, dx, wrong, x, labels, _i32(columns)]
-        device.launch("softmax", f"cross_entropy<{c_type(x.dtype)}>", (rows,), (_row_threads(columns),), args)
+        device.launch("softmax", f"cross_entropy<{c_type(x.dtype)}>", (rows,), (row_threads(columns),), args)
     return loss, dx, wrong
 
 
 def normalise(device: Any, x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """Layer norm of the rows, or RMS norm where ``beta`` is None: y, the means (None for RMS) and 1 / deviations."""
-    rows, columns = _rows(x)
-    compute, centred = _compute(x.dtype), beta is not None
+    rows, columns = rows_of(x)
+    compute, centred = computation_of(x.dtype), beta is not None
     y, scales = device.empty(x.shape, x.dtype), device.empty((rows,), compute)
     means = device.empty((rows,), compute) if centred else None
     if x.size:
         args = [y, means, scales, x, gamma, beta, _i32(columns), compute.type(epsilon)]
         name = f"normalise<{c_type(x.dtype)}, {str(centred).lower()}>"
-        device.launch("norm", name, (rows,), (_row_threads(columns),), args)
+        device.launch("norm", name, (rows,), (row_threads(columns),), args)
     return y, means, scales
 
 
 def normalise_transposed(device: Any, ct: Any, x: Any, means: Any, scales: Any, gamma: Any) -> tuple[Any, Any, Any]:
     """The cotangents of x, gamma and beta (None for RMS), in the dtype of computation for the parameters."""
-    rows, columns = _rows(x)
-    compute, centred = _compute(x.dtype), means is not None
+    rows, columns = rows_of(x)
+    compute, centred = computation_of(x.dtype), means is not None
     kind = f"<{c_type(x.dtype)}, {str(centred).lower()}>"
     dx, chunks = device.empty(x.shape, x.dtype), max(1, -(-rows // _CHUNK))
     dgamma = device.empty((chunks, columns), compute)
     dbeta = device.empty((chunks, columns), compute) if centred else None
     if columns:
         args = [dgamma, dbeta, ct, x, means, scales, _i64(rows), _i32(columns), _i64(_CHUNK)]
-        device.launch("norm", "normalise_parameters" + kind, (-(-columns // _THREADS), chunks), (_THREADS,), args)
+        device.launch("norm", "normalise_parameters" + kind, (-(-columns // THREADS), chunks), (THREADS,), args)
     if x.size:
         args = [dx, ct, x, means, scales, gamma, _i32(columns)]
-        device.launch("norm", "normalise_transposed" + kind, (rows,), (_row_threads(columns),), args)
+        device.launch("norm", "normalise_transposed" + kind, (rows,), (row_threads(columns),), args)
     return dx, *(None if part is None else reduce_columns(device, part, "Sum") for part in (dgamma, dbeta))
 
 
 def random_bits(device: Any, key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Those of ``funcgrad.random.bits``; ``key``: uint32 of shape (2,)."""
     y = device.empty(shape, dtype)
-    _elements(device, "random", f"random_bits<{c_type(dtype)}>", [y, key], y.size)
+    elements(device, "random", f"random_bits<{c_type(dtype)}>", [y, key], y.size)
     return y
 
 
 def random_uniform(device: Any, key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Those of ``funcgrad.random.uniform``, bit for bit."""
     y = device.empty(shape, dtype)
-    _elements(device, "random", f"random_uniform<{c_type(dtype)}>", [y, key], y.size)
+    elements(device, "random", f"random_uniform<{c_type(dtype)}>", [y, key], y.size)
     return y
 
 
 def dropout(device: Any, x: Any, key: Any, keep: float) -> Any:
     """x / keep where a coin says so, else 0."""
     y = device.empty(x.shape, x.dtype)
-    _elements(device, "random", f"dropout<{c_type(x.dtype)}>", [y, x, key, np.float32(keep)], x.size)
+    elements(device, "random", f"dropout<{c_type(x.dtype)}>", [y, x, key, np.float32(keep)], x.size)
     return y
 
 
@@ -243,12 +169,12 @@ def _step(device: Any, name: str, tensors: Sequence[tuple[Any, Any, Any, Any]], 
     tensors = [t for t in tensors if t[0].size]
     if not tensors:
         return
-    dtype, compute = tensors[0][0].dtype, _compute(tensors[0][0].dtype)
+    dtype, compute = tensors[0][0].dtype, computation_of(tensors[0][0].dtype)
     sizes = np.array([t[0].size for t in tensors], np.int64)
     starts = np.concatenate([[0], np.cumsum(-(-sizes // _TENSOR_CHUNK))]).astype(np.int64)
     pointers = np.array([[0 if a is None else device.pointer(a) for a in t] for t in tensors], np.uint64)
     args = [*map(device.put, (pointers, sizes, starts)), _i32(len(tensors)), *map(compute.type, settings)]
-    device.launch("optimizer", name.replace("T", c_type(dtype)), (int(starts[-1]),), (_THREADS,), args)
+    device.launch("optimizer", name.replace("T", c_type(dtype)), (int(starts[-1]),), (THREADS,), args)
 
 
 def adam(
@@ -273,9 +199,7 @@ def gather_rows(device: Any, table: Any, indices: Any) -> tuple[Any, Any]:
     y, wrong = device.empty((indices.size, columns), table.dtype), device.put(np.array([indices.size], np.int32))
     if y.size:
         args = [y, wrong, table, indices, _i64(rows), _i32(columns)]
-        device.launch(
-            "indexing", f"gather_rows<{c_type(table.dtype)}>", (indices.size,), (_row_threads(columns),), args
-        )
+        device.launch("indexing", f"gather_rows<{c_type(table.dtype)}>", (indices.size,), (row_threads(columns),), args)
     return y, wrong
 
 
@@ -285,12 +209,12 @@ def segment_sum(device: Any, x: Any, ordered: Any, order: Any, rows: int) -> Any
     ``ordered``: the indices, sorted; ``order``: the stable order that sorts them (both int64).
     """
     starts, y = device.empty((rows + 1,), np.int64), device.empty((rows, x.shape[1]), x.dtype)
-    blocks = (-(-(rows + 1) // _THREADS),)
+    blocks = (-(-(rows + 1) // THREADS),)
     args = [starts, ordered, _i64(ordered.size), _i64(rows)]
-    device.launch("indexing", "segment_starts<long long>", blocks, (_THREADS,), args)
+    device.launch("indexing", "segment_starts<long long>", blocks, (THREADS,), args)
     if y.size:
         args = [y, x, order, starts, _i32(x.shape[1])]
-        device.launch("indexing", f"segment_sum<{c_type(x.dtype)}>", (rows,), (_row_threads(x.shape[1]),), args)
+        device.launch("indexing", f"segment_sum<{c_type(x.dtype)}>", (rows,), (row_threads(x.shape[1]),), args)
     return y
 
 
@@ -307,7 +231,7 @@ def max_pool(device: Any, x: Any, window: Any, stride: Any, padding: Any) -> tup
     """The last two axes pooled, and the place in the plane of each largest element (int32)."""
     out, description = _window(x.shape, window, stride, padding)
     y, places = (device.empty((*x.shape[:-2], *out), dtype) for dtype in (x.dtype, np.int32))
-    _elements(device, "pooling", f"max_pool<{c_type(x.dtype)}>", [y, places, x, description], y.size)
+    elements(device, "pooling", f"max_pool<{c_type(x.dtype)}>", [y, places, x, description], y.size)
     return y, places
 
 
@@ -315,7 +239,7 @@ def mean_pool(device: Any, x: Any, window: Any, stride: Any, padding: Any) -> An
     """The last two axes pooled, padding counted as zeros."""
     out, description = _window(x.shape, window, stride, padding)
     y = device.empty((*x.shape[:-2], *out), x.dtype)
-    _elements(device, "pooling", f"mean_pool<{c_type(x.dtype)}>", [y, x, description], y.size)
+    elements(device, "pooling", f"mean_pool<{c_type(x.dtype)}>", [y, x, description], y.size)
     return y
 
 
@@ -324,7 +248,7 @@ def pool_transposed(device: Any, ct: Any, places: Any, shape: Any, window: Any, 
     _, description = _window(shape, window, stride, padding)
     dx = device.empty(shape, ct.dtype)
     name = f"pool_transposed<{c_type(ct.dtype)}, {str(places is not None).lower()}>"
-    _elements(device, "pooling", name, [dx, ct, places, description], dx.size)
+    elements(device, "pooling", name, [dx, ct, places, description], dx.size)
     return dx
 
 

@@ -51,6 +51,8 @@ struct Product {
     template <class C> static __device__ C apply(C a, C b) { return a * b; }
 };
 template <class C> __device__ __forceinline__ C lowest() { return C(1) << (8 * sizeof(C) - 1); }
+template <> __device__ __forceinline__ unsigned lowest<unsigned>() { return 0; }
+template <> __device__ __forceinline__ unsigned long long lowest<unsigned long long>() { return 0; }
 template <> __device__ __forceinline__ int lowest<int>() { return -2147483647 - 1; }
 template <> __device__ __forceinline__ long long lowest<long long>() { return -9223372036854775807LL - 1; }
 template <> __device__ __forceinline__ float lowest<float>() { return -INFINITY; }
@@ -81,6 +83,24 @@ template <class Op, class C> __device__ __forceinline__ C block_reduce(C value) 
     __syncthreads();
     value = lane < blockDim.x / 32 ? partial[lane] : Op::template identity<C>();
     value = warp_reduce<Op>(value);
+    __syncthreads();
+    return value;
+}
+
+// The reduction of the values of the threads of one threadIdx.x, given to all of them. All threads of the block must call
+// it; there are 256 at most.
+template <class Op, class C> __device__ __forceinline__ C column_reduce(C value) {
+    __shared__ C partial[256];
+    const int place = threadIdx.y * blockDim.x + threadIdx.x;
+    partial[place] = value;
+    __syncthreads();
+    for (int left = blockDim.y; left > 1;) {
+        const int half = (left + 1) / 2;
+        if (int(threadIdx.y) < left - half) partial[place] = Op::apply(partial[place], partial[place + half * blockDim.x]);
+        __syncthreads();
+        left = half;
+    }
+    value = partial[threadIdx.x];
     __syncthreads();
     return value;
 }

@@ -1,27 +1,32 @@
-// Reductions of rows and of columns, arguments of extrema, cumulative sums. No atomics: results do not depend on timing.
+// Reductions of rows and of columns, arguments of extrema, cumulative operations. No atomics: results do not depend on
+// timing. What is too long for one block is cut in parts, blockIdx.y, whose results a second launch combines.
 #include "prelude.cuh"
 
-// One block a row: y[i] = op over j of x[i, j]. Out may be wider than In, for results that are reduced again.
+// A block a row, or a part of one: y[row, part] = op over the j of the part of x[row, j].
 template <class In, class Out, class Op>
-__global__ void reduce_rows(Out *__restrict__ y, const In *__restrict__ x, index_t columns) {
+__global__ void reduce_rows(Out *y, const In *__restrict__ x, index_t columns, index_t chunk) {
     using C = compute_t<Out>;
     const In *row = x + blockIdx.x * columns;
+    const index_t end = min(columns, (blockIdx.y + 1) * chunk);
     C value = Op::template identity<C>();
-    for (index_t j = threadIdx.x; j < columns; j += blockDim.x) value = Op::apply(value, C(load(row[j])));
+    for (index_t j = blockIdx.y * chunk + threadIdx.x; j < end; j += blockDim.x) value = Op::apply(value, C(load(row[j])));
     value = block_reduce<Op>(value);
-    if (threadIdx.x == 0) y[blockIdx.x] = store<Out>(value);
+    if (threadIdx.x == 0) y[blockIdx.x * index_t(gridDim.y) + blockIdx.y] = store<Out>(value);
 }
 
-// Rows in chunks: y[c, j] = op over the rows i of chunk c of x[i, j]. A thread a column, a chunk each blockIdx.y.
+// y[outer, part, j] = op over the rows i of the part of x[outer, i, j]. blockDim.x columns of one matrix a block, so that
+// neighbouring threads read neighbouring elements; threadIdx.y goes along the rows.
 template <class In, class Out, class Op>
-__global__ void reduce_columns(Out *__restrict__ y, const In *__restrict__ x, index_t rows, index_t columns, index_t chunk) {
+__global__ void reduce_columns(Out *y, const In *__restrict__ x, index_t rows, index_t columns, index_t chunk) {
     using C = compute_t<Out>;
-    const index_t j = index_t(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (j >= columns) return;
+    const index_t tiles = (columns + blockDim.x - 1) / blockDim.x, outer = blockIdx.x / tiles;
+    const index_t j = blockIdx.x % tiles * blockDim.x + threadIdx.x;
+    const index_t end = j < columns ? min(rows, (blockIdx.y + 1) * chunk) : 0;
     C value = Op::template identity<C>();
-    const index_t end = min(rows, (blockIdx.y + 1) * chunk);
-    for (index_t i = blockIdx.y * chunk; i < end; ++i) value = Op::apply(value, C(load(x[i * columns + j])));
-    y[blockIdx.y * columns + j] = store<Out>(value);
+    for (index_t i = blockIdx.y * chunk + threadIdx.y; i < end; i += blockDim.y)
+        value = Op::apply(value, C(load(x[(outer * rows + i) * columns + j])));
+    value = column_reduce<Op>(value);
+    if (j < columns && threadIdx.y == 0) y[(outer * gridDim.y + blockIdx.y) * columns + j] = store<Out>(value);
 }
 
 // The first place of the extremum, or of the first NaN, as NumPy's argmax and argmin. Rows must not be empty.
@@ -31,16 +36,20 @@ template <class C, bool largest> __device__ __forceinline__ bool goes_first(C a,
     return a == b ? i < j : largest ? a > b : a < b;
 }
 
-template <class T, bool largest> __global__ void arg_extremum(index_t *y, const T *x, index_t columns) {
+// Of a row, or of a part of one. Where there are several parts, their extrema go to `extrema`; they and their places are
+// the x and the `places` of a second launch.
+template <class T, bool largest>
+__global__ void arg_extremum(index_t *y, compute_t<T> *extrema, const T *x, const index_t *places, index_t columns, index_t chunk) {
     using C = compute_t<T>;
     __shared__ C values[32];
-    __shared__ index_t places[32];
-    const T *row = x + blockIdx.x * columns;
-    C best = load(row[0]);
-    index_t place = 0;
-    for (index_t j = threadIdx.x; j < columns; j += blockDim.x) {
-        const C value = load(row[j]);
-        if (goes_first<C, largest>(value, j, best, place)) best = value, place = j;
+    __shared__ index_t found[32];
+    const index_t base = blockIdx.x * columns, begin = blockIdx.y * chunk, end = min(columns, begin + chunk);
+    C best = load(x[base + begin]);
+    index_t place = places ? places[base + begin] : begin;
+    for (index_t j = begin + threadIdx.x; j < end; j += blockDim.x) {
+        const C value = load(x[base + j]);
+        const index_t at = places ? places[base + j] : j;
+        if (goes_first<C, largest>(value, at, best, place)) best = value, place = at;
     }
     const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
     for (int round = 0; round < 2; ++round) {
@@ -50,35 +59,41 @@ template <class T, bool largest> __global__ void arg_extremum(index_t *y, const 
             if (goes_first<C, largest>(value, other, best, place)) best = value, place = other;
         }
         if (round == 1) break;
-        if (lane == 0) values[threadIdx.x / 32] = best, places[threadIdx.x / 32] = place;
+        if (lane == 0) values[threadIdx.x / 32] = best, found[threadIdx.x / 32] = place;
         __syncthreads();
-        best = values[lane < warps ? lane : 0], place = places[lane < warps ? lane : 0];
+        best = values[lane < warps ? lane : 0], place = found[lane < warps ? lane : 0];
     }
-    if (threadIdx.x == 0) y[blockIdx.x] = place;
+    if (threadIdx.x == 0) {
+        const index_t out = blockIdx.x * index_t(gridDim.y) + blockIdx.y;
+        y[out] = place;
+        if (extrema) extrema[out] = best;
+    }
 }
 
-// y[i, j] = x[i, 0] + ... + x[i, j]. One block a row, blockDim.x elements at a time, the total so far carried on.
-template <class T> __global__ void cumulative_sum(T *y, const T *x, index_t columns) {
+// y[i, j] = x[i, 0] op ... op x[i, j]: a block a row, or a part of one, blockDim.x elements at a time, the total so far
+// carried on. `totals` has the running totals of the parts; without it there is one part.
+template <class T, class Op>
+__global__ void cumulative(T *y, const T *x, const compute_t<T> *totals, index_t columns, index_t chunk) {
     using C = compute_t<T>;
-    __shared__ C totals[32];
+    __shared__ C warp_totals[32];
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x / 32;
-    const index_t base = blockIdx.x * columns;
-    C carry = 0;
-    for (index_t start = 0; start < columns; start += blockDim.x) {
+    const index_t base = blockIdx.x * columns, begin = blockIdx.y * chunk, end = min(columns, begin + chunk);
+    C carry = totals && blockIdx.y ? totals[blockIdx.x * index_t(gridDim.y) + blockIdx.y - 1] : Op::template identity<C>();
+    for (index_t start = begin; start < end; start += blockDim.x) {
         const index_t j = start + threadIdx.x;
-        C value = j < columns ? C(load(x[base + j])) : C(0);
+        C value = j < end ? C(load(x[base + j])) : Op::template identity<C>();
         for (int distance = 1; distance < 32; distance <<= 1) {
             const C before = __shfl_up_sync(~0u, value, distance);
-            if (lane >= distance) value += before;
+            if (lane >= distance) value = Op::apply(before, value);
         }
-        if (lane == 31) totals[warp] = value;
+        if (lane == 31) warp_totals[warp] = value;
         __syncthreads();
         C offset = carry;
         for (int w = 0; w < warps; ++w) {
-            if (w < warp) offset += totals[w];
-            carry += totals[w];
+            if (w < warp) offset = Op::apply(offset, warp_totals[w]);
+            carry = Op::apply(carry, warp_totals[w]);
         }
-        if (j < columns) y[base + j] = store<T>(offset + value);
+        if (j < end) y[base + j] = store<T>(Op::apply(offset, value));
         __syncthreads();
     }
 }

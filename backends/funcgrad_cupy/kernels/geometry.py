@@ -1,0 +1,57 @@
+"""What launchers share: how many threads a block has, how many blocks fill a GPU, into how many parts a row is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+__all__ = ["BLOCKS", "THREADS", "bits_of", "computation_of", "elements", "parts_of", "row_threads", "rows_of"]
+
+#: Threads of a block.
+THREADS = 256
+#: So many blocks fill any GPU: the rows that are fewer are cut in parts.
+BLOCKS = 1024
+#: Enough blocks for elements that are independent; loops over the grid do the rest.
+_MOST_BLOCKS = 4096
+
+
+def computation_of(dtype: Any) -> np.dtype[Any]:
+    """What is computed in: float for half precision, else the dtype itself."""
+    found = np.dtype(dtype)
+    return np.dtype(np.float32) if found.name in ("float16", "bfloat16") else found
+
+
+def bits_of(dtype: Any) -> np.dtype[Any]:
+    """The unsigned integers of a dtype's size."""
+    return np.dtype(f"u{np.dtype(dtype).itemsize}")
+
+
+def elements(device: Any, family: str, name: str, args: Sequence[Any], count: int) -> None:
+    """Launch a kernel that loops over ``count`` independent elements, its last argument."""
+    if count:
+        grid = (min(-(-count // THREADS), _MOST_BLOCKS),)
+        device.launch(family, name, grid, (THREADS,), [*args, np.int64(count)])
+
+
+def row_threads(columns: int) -> int:
+    """Whole warps, enough for a row, and a block's usual number at most."""
+    return min(THREADS, max(32, -(-columns // 32) * 32))
+
+
+def rows_of(x: Any) -> tuple[int, int]:
+    """How many rows an array has along its last axis, and how long they are."""
+    return prod(x.shape[:-1]), x.shape[-1]
+
+
+def parts_of(length: int, blocks: int, least: int) -> tuple[int, int]:
+    """In how many parts ``length`` is cut, and how long all but the last are: one part where the ``blocks`` that there
+    are already fill a GPU, and none shorter than about ``least``. It depends on sizes alone, and so do sums of parts."""
+    parts = max(1, min(-(-BLOCKS // max(blocks, 1)), length // least))
+    chunk = max(1, -(-length // parts))
+    if parts > 1:
+        # Whole blocks: every part begins where 16 bytes do, if the row does.
+        chunk = -(-chunk // 32) * 32
+    return max(1, -(-length // chunk)), chunk
