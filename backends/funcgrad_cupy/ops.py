@@ -26,6 +26,7 @@ from .device import Device
 from .group import GroupKernel, can_write, write_group
 from .indexing import INDEXING
 from .kernels import launches
+from .kernels.geometry import THREADS
 from .kernels.launch_reduction import arg_extremum, cumulative, reduce
 from .movement import MOVEMENT, moved_to_end, transpose
 from .windows import WINDOWS
@@ -43,12 +44,13 @@ def launch_group(device: Device, kernel: GroupKernel, outs: Sequence[Any], ins: 
         return
     args = [*outs, *ins]
     if not kernel.vector:
-        device.launch_text(kernel.text, "group", (kernel.grid,), (kernel.block,), args)
+        args += [device.empty(n, dtype) for n, dtype in kernel.partials]
+        for name, grid, block in kernel.launches:
+            device.launch_text(kernel.text, name, grid, block, args)
         return
-    aligned = all(device.pointer(a) % 16 == 0 for a in args)
-    vector = kernel.vector if aligned else 1
-    grid = min(max(-(-(size // vector) // kernel.block), 1), 4096)
-    device.launch_text(kernel.text, f"group<{vector}>", (grid,), (kernel.block,), [*args, np.int64(size)])
+    vector = kernel.vector if all(device.pointer(a) % 16 == 0 for a in args) else 1
+    grid = min(max(-(-(size // vector) // THREADS), 1), 4096)
+    device.launch_text(kernel.text, f"group<{vector}>", (grid,), (THREADS,), [*args, np.int64(size)])
 
 
 @lru_cache(maxsize=4096)

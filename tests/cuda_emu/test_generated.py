@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
+from funcgrad import nn
 from funcgrad.testing import assert_close
 from funcgrad_cuda_emu.device import Emulation
 from funcgrad_cuda_emu.emulator import why_not
-from funcgrad_cupy import nvrtc
+from funcgrad_cupy import group_rows, nvrtc
 from funcgrad_cupy.cuda import CudaBackend
 from funcgrad_cupy.group import write_group
 from funcgrad_cupy.kernels import headers
@@ -60,9 +61,17 @@ def groups(draw):
     return f, shape, small, draw(st.sampled_from(["float32", "float64", "float16"]))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@pytest.fixture(params=["whole", "parts"])
+def cut(request, monkeypatch):
+    """Rows once as they are, once cut in parts already at small sizes."""
+    if request.param == "parts":
+        monkeypatch.setattr(group_rows, "_LEAST_ALONG", 8)
+        monkeypatch.setattr(group_rows, "_LEAST_ACROSS", 2)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(groups())
-def test_random_groups_are_right_and_break_no_rule(drawn) -> None:
+def test_random_groups_are_right_and_break_no_rule(cut, drawn) -> None:
     f, shape, small, dtype = drawn
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-1, 1, shape).astype(dtype), rng.uniform(-1, 1, small).astype(dtype)
@@ -77,13 +86,18 @@ def test_random_groups_are_right_and_break_no_rule(drawn) -> None:
     "shape, axis, dtype",
     [
         ((3, 50), 1, "float32"),
+        ((2, 5000), 1, "float32"),
+        ((1, 333), (0, 1), "float16"),
+        ((300, 33), 0, "float32"),
+        ((70, 2), 0, "float16"),
+        ((2, 90, 5), 1, "float64"),
         ((50, 3), 0, "float64"),
         ((4, 5, 6), 1, "float32"),
         ((2, 3, 7), (0, 2), "float16"),
         ((1, 1), 0, "float32"),
     ],
 )
-def test_softmax_and_layer_norm_in_check_mode(shape, axis, dtype) -> None:
+def test_softmax_and_layer_norm_in_check_mode(cut, shape, axis, dtype) -> None:
     def f(x):
         centred = x - fnp.mean(x, axis=axis, keepdims=True)
         normal = centred / fnp.sqrt(fnp.mean(centred**2, axis=axis, keepdims=True) + np.dtype(dtype).type(1e-3))
@@ -95,6 +109,31 @@ def test_softmax_and_layer_norm_in_check_mode(shape, axis, dtype) -> None:
     got = [CHECKED.to_numpy(y) for y in CHECKED.compile(fg.make_jaxpr(f)(x))(x)]
     tolerance = {"float16": 0.02, "float32": 1e-5, "float64": 1e-12}[dtype]
     assert_close(got, [np.asarray(y) for y in want], rtol=tolerance, atol=tolerance)
+
+
+def _group(f, *args):
+    """The kernels of the only group of a program."""
+    (eqn,) = [e for e in CHECKED.compile(fg.make_jaxpr(f)(*args)).jaxpr.eqns if e.primitive.name == "fusion"]
+    return write_group(eqn.params["jaxpr"], eqn.params["space"], eqn.params["axes"])
+
+
+def test_few_long_rows_are_cut_in_parts() -> None:
+    x = np.ones((2, 2**20), "float32")
+    loss = _group(lambda x: fnp.sum(fnp.sin(x) ** 2), x)
+    assert [(name, grid) for name, grid, _ in loss.launches] == [("group_0", (1, 512)), ("group_1", (1, 1))]
+    softmax = _group(lambda x: nn.softmax(x), x)
+    assert [grid for _, grid, _ in softmax.launches] == [(2, 256)] * 3
+    bias = _group(lambda x: fnp.sum(x * x, axis=0), np.ones((4096, 512), "float32"))
+    assert [launch[1:] for launch in bias.launches] == [((16, 32), (32, 8)), ((16, 1), (32, 8))]
+    many = _group(lambda x: fnp.sum(x * x, axis=1), np.ones((2**11, 2**10), "float32"))
+    assert [launch[1:] for launch in many.launches] == [((2**11, 1), (256, 1))]
+
+
+def test_operands_that_several_passes_read_stay_in_registers() -> None:
+    def read(columns):
+        return _group(nn.softmax, np.ones((3, columns), "float32")).text.count("= in0[")
+
+    assert (read(4096), read(4097)) == (1, 3)
 
 
 def test_integers_wrap_and_divide_as_numpy_in_check_mode() -> None:
@@ -155,6 +194,9 @@ def test_generated_kernels_compile_for_gpus(arch) -> None:
         cubin = nvrtc.compile_cubin("group.cu", {**headers(), "group.cu": texts}, ["group"], arch)
         assert cubin.resources["group"].spills == 0
         assert "group" in cubin.lowered
+        with fg.use_backend("cuda_emu"):
+            long = fg.jit(f).lower(*[np.ones((2, 50_000), dtype)] * 2).as_text("cuda")
+        assert nvrtc.compile_cubin("long.cu", {**headers(), "long.cu": long}, ["group_0", "group_1"], arch).lowered
 
 
 def test_an_index_of_64_bits_from_two_to_the_31_elements() -> None:

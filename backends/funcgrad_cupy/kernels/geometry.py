@@ -46,12 +46,14 @@ def rows_of(x: Any) -> tuple[int, int]:
     return prod(x.shape[:-1]), x.shape[-1]
 
 
-def parts_of(length: int, blocks: int, least: int) -> tuple[int, int]:
-    """In how many parts ``length`` is cut, and how long all but the last are: one part where the ``blocks`` that there
-    are already fill a GPU, and none shorter than about ``least``. It depends on sizes alone, and so do sums of parts."""
+def parts_of(length: int, blocks: int, least: int, step: int = 32) -> tuple[int, int]:
+    """In how many parts ``length`` is cut, and how long all but the last are, a multiple of ``step``.
+
+    One part where the ``blocks`` that there are already fill a GPU; no part is shorter than ``least``, but for the last.
+    It depends on sizes alone, and so does the order of a sum of parts.
+    """
     parts = max(1, min(-(-BLOCKS // max(blocks, 1)), length // least))
-    chunk = max(1, -(-length // parts))
-    if parts > 1:
-        # Whole blocks: every part begins where 16 bytes do, if the row does.
-        chunk = -(-chunk // 32) * 32
-    return max(1, -(-length // chunk)), chunk
+    if parts == 1:
+        return 1, max(1, length)
+    chunk = -(-length // (parts * step)) * step
+    return -(-length // chunk), chunk

@@ -87,7 +87,7 @@ def reduce_columns(device: Any, x: Any, op: str, dtype: Any = None) -> Any:
             device.launch("reduction", name, (blocks, parts), (width, height), args)
         return y
 
-    parts, chunk = parts_of(rows, blocks, _LEAST_OF_COLUMN * height)
+    parts, chunk = parts_of(rows, blocks, _LEAST_OF_COLUMN * height, height)
     y = x if parts == 1 else launch(x, computation_of(dtype), height, parts, chunk)
     return device.view(launch(y, dtype, height, 1, max(y.shape[-2], 1)), (*batch, columns))
 

@@ -1,0 +1,167 @@
+"""The values of a group's body as text: each is written once, ahead of where it is used.
+
+What the forms of a kernel share (:mod:`.group`, :mod:`.group_rows`): where an element lies in an operand, and the texts of
+equations. Values of half precision are rounded after each operation, so that a group gives what its equations give.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from funcgrad.compiler.fusion import REDUCTIONS, kept_axes, kept_shape
+from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var
+
+from .kernels import c_type
+from .operations import cast, compute_type, convert, expression, literal
+
+__all__ = ["Values", "is_half", "operand_dtype"]
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    return dtype.name in ("float16", "bfloat16")
+
+
+def operand_dtype(eqn: Eqn) -> np.dtype[Any]:
+    """The dtype that the operands share; a Python scalar takes it, and the condition of a select has its own."""
+    operands = eqn.inputs[1:] if eqn.primitive.name == "select" else eqn.inputs
+    return next((a.aval.dtype for a in operands if not a.aval.weak), operands[0].aval.dtype)
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+
+
+def _digit(index: str, sizes: Sequence[int], place: int) -> str:
+    """The coordinate along axis ``place`` of a flat index over axes of these sizes."""
+    stride, size = math.prod(sizes[place + 1 :]), sizes[place]
+    text = index if stride == 1 else f"{index} / {stride}"
+    return text if stride * size == math.prod(sizes) else f"{text} % {size}"
+
+
+class Values:
+    """The texts of the values of one body, in the order in which they are written."""
+
+    def __init__(self, body: Jaxpr, space: tuple[int, ...], axes: tuple[int, ...]) -> None:
+        self.body, self.space, self.axes = body, space, axes
+        self.kept, self.kept_space = kept_axes(space, axes), kept_shape(space, axes)
+        self.rows, self.row_size = math.prod(self.kept_space), math.prod(space[i] for i in axes)
+        self.defs = {v: e for e in body.eqns for v in e.outputs}
+        self.number = {v: i for i, v in enumerate(body.invars)}
+        self.levels: dict[Var, int] = {}
+        self.lines: list[str] = []
+        self.indent = 1
+        self.names: dict[Var, str] = {}
+        self.inner: dict[Var, str] | None = None
+        self.count = 0
+        self.index = "int" if math.prod(space) < 2**31 else "index_t"
+
+    def _parameters(self) -> list[str]:
+        outs = [f"{c_type(a.aval.dtype)} *__restrict__ out{i}" for i, a in enumerate(self.body.outs)]
+        ins = [f"const {c_type(v.aval.dtype)} *__restrict__ in{i}" for i, v in enumerate(self.body.invars)]
+        return [*outs, *ins]
+
+    def _line(self, text: str) -> None:
+        self.lines.append("    " * self.indent + text)
+
+    def _is_full(self, a: Atom) -> bool:
+        return a.aval.shape == self.space
+
+    def _level(self, a: Atom) -> int:
+        """After how many reductions, one needing the other, a value is known."""
+        if not isinstance(a, Var) or a not in self.defs:
+            return 0
+        if a not in self.levels:
+            eqn = self.defs[a]
+            found = max((self._level(x) for x in eqn.inputs), default=0)
+            self.levels[a] = found + (eqn.primitive.name in REDUCTIONS)
+        return self.levels[a]
+
+    def _coordinate(self, axis: int) -> str:
+        """The element's coordinate along an axis of the space."""
+        if not self.axes:
+            return _digit("i", self.space, axis)
+        among = self.axes if axis in self.axes else self.kept
+        return _digit("r" if axis in self.axes else "k", [self.space[i] for i in among], among.index(axis))
+
+    def _place(self, shape: Sequence[int], along: Sequence[int]) -> str:
+        """Where the element is in an array of this shape, whose axis j lies along the axis ``along[j]`` of the space."""
+        if tuple(shape) == self.space and not self.axes:
+            return "i"
+        if tuple(shape) == self.kept_space and tuple(along) == self.kept:
+            return "k"
+        terms = []
+        for n, axis, stride in zip(shape, along, _strides(shape)):
+            if n > 1:
+                term = f"({self._coordinate(axis)})"
+                terms.append(term if stride == 1 else f"{term} * {stride}")
+        return " + ".join(terms) or "0"
+
+    def _read(self, v: Var, along: Sequence[int]) -> str:
+        text = f"in{self.number[v]}[{self._place(v.aval.shape, along)}]"
+        return f"load({text})" if is_half(v.aval.dtype) else text
+
+    def _stored(self, text: str, dtype: np.dtype[Any]) -> str:
+        return f"store<{c_type(dtype)}>({text})" if is_half(dtype) else text
+
+    def _rounded(self, text: str, dtype: np.dtype[Any]) -> str:
+        return f"load(store<{c_type(dtype)}>({text}))" if is_half(dtype) else text
+
+    def _value(self, a: Atom, dtype: np.dtype[Any] | None = None) -> str:
+        """The name of a value, written ahead of where it is used; of a full one in a loop, once an element."""
+        if isinstance(a, Literal):
+            return literal(a.value, dtype or a.aval.dtype)
+        todo = [a]
+        while todo:
+            v = todo[-1]
+            missing = (
+                [x for x in self.defs[v].inputs if isinstance(x, Var) and x in self.defs and not self._named(x)]
+                if v in self.defs
+                else []
+            )
+            if self._named(v) or not missing:
+                todo.pop()
+                if not self._named(v):
+                    self._write_value(v)
+            else:
+                todo += missing
+        return self._named(a)
+
+    def _named(self, v: Var) -> str:
+        return self.names.get(v) or (self.inner or {}).get(v, "")
+
+    def _write_value(self, v: Var) -> None:
+        eqn = self.defs.get(v)
+        if eqn is None:
+            full = self._is_full(v)
+            text = self._read(v, range(len(self.space)) if full else self.kept if v.aval.shape else ())
+        else:
+            text = self._text(eqn)
+        self.count += 1
+        name, kind = f"v{self.count}", compute_type(v.aval.dtype)
+        in_loop = self.inner is not None and (self._is_full(v) or not self.axes or eqn is None)
+        (self.inner if in_loop else self.names)[v] = name  # type: ignore[index]
+        self._line(f"const {kind} {name} = {text};")
+
+    def _text(self, eqn: Eqn) -> str:
+        name, out = eqn.primitive.name, eqn.outputs[0].aval
+        if name == "iota":
+            axis = eqn.params["axis"]
+            axis = axis if out.shape == self.space else self.kept[axis]
+            return self._rounded(cast(compute_type(out.dtype), self._coordinate(axis)), out.dtype)
+        if name == "broadcast_in_dim":
+            (x,) = eqn.inputs
+            if isinstance(x, Var) and x in self.number and x.aval.shape:
+                dims = eqn.params["dims"]
+                return self._read(x, dims if out.shape == self.space else [self.kept[d] for d in dims])
+            return self._value(x)
+        dtype = operand_dtype(eqn)
+        if name == "convert":
+            return self._rounded(convert(self._value(eqn.inputs[0]), dtype, out.dtype), out.dtype)
+        operands = [
+            self._value(a, a.aval.dtype if name == "select" and not i else dtype) for i, a in enumerate(eqn.inputs)
+        ]
+        return self._rounded(expression(name, dtype, eqn.params, operands), out.dtype)
