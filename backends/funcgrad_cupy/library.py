@@ -1,4 +1,4 @@
-"""What CuPy computes for the GPU because there is no kernel here for it: decompositions, Fourier transforms, sorting, indexing,
+"""What CuPy computes for the GPU because there is no kernel here for it: decompositions, Fourier transforms, sorting of long rows, indexing,
 convolution until its kernel is plugged in, special functions and complex numbers.
 
 The functions are the NumPy back end's where those only call NumPy functions that hand over to CuPy, and CuPy's own elsewhere. A

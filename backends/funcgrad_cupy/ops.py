@@ -28,7 +28,8 @@ from .indexing import INDEXING
 from .kernels import launches
 from .kernels.geometry import THREADS
 from .kernels.launch_reduction import arg_extremum, cumulative, reduce
-from .movement import MOVEMENT, moved_to_end, transpose
+from .kernels.launch_sort import longest_row, sort_rows
+from .movement import MOVEMENT, moved_to_end, rev, transpose
 from .windows import WINDOWS
 
 __all__ = ["launch_group", "table"]
@@ -121,18 +122,28 @@ def _arg_extremum(largest: bool) -> Callable[..., Any]:
     return run
 
 
+def _along(device: Device, f: Callable[[Any], Any], x: Any, axis: int) -> Any:
+    """A function of rows, which keeps the shape, along any axis."""
+    last = x.ndim - 1
+    y = f(moved_to_end(device, x, (axis,)))
+    return y if axis == last else transpose(device, y, axes=(*range(axis), last, *range(axis, last)))
+
+
 def _cumulative(op: str) -> Callable[..., Any]:
     def run(device: Device, x: Any, *, axis: int, reverse: bool = False) -> Any:
         if x.dtype.name not in _REDUCED:
             return None
-        flip = MOVEMENT["rev"]
-        last = x.ndim - 1
-        x = moved_to_end(device, x, (axis,))
-        x = flip(device, x, axes=(last,)) if reverse else x
-        y = cumulative(device, x, op)
-        y = flip(device, y, axes=(last,)) if reverse else y
-        order = (*range(axis), last, *range(axis, last))
-        return y if axis == last else transpose(device, y, axes=order)
+        flipped = lambda x: rev(device, x, axes=(x.ndim - 1,)) if reverse else x
+        return _along(device, lambda rows: flipped(cumulative(device, flipped(rows), op)), x, axis)
+
+    return run
+
+
+def _sort(places: bool) -> Callable[..., Any]:
+    def run(device: Device, x: Any, *, axis: int, stable: bool) -> Any:
+        if x.shape[axis] > longest_row(x.dtype):
+            return None
+        return _along(device, lambda rows: sort_rows(device, rows, places=places), x, axis)
 
     return run
 
@@ -175,6 +186,8 @@ KERNELS: Mapping[str, Callable[..., Any]] = {
     "cummin": _cumulative("Min"),
     "cumprod": _cumulative("Product"),
     "cumsum": _cumulative("Sum"),
+    "argsort": _sort(places=True),
+    "sort": _sort(places=False),
     "dot_general": _dot_general,
     "optimization_barrier": _optimization_barrier,
 }

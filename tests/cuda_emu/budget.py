@@ -21,7 +21,15 @@ import numpy as np
 
 from funcgrad_cuda_emu.emulator import EmulatedDevice
 from funcgrad_cupy import nvrtc
-from funcgrad_cupy.kernels import INSTANCES, launch_attention, launch_recurrent, launch_reduction, launches, texts_of
+from funcgrad_cupy.kernels import (
+    INSTANCES,
+    launch_attention,
+    launch_recurrent,
+    launch_reduction,
+    launch_sort,
+    launches,
+    texts_of,
+)
 
 FILE = Path(__file__).parent / "budget.json"
 ARCH = 90
@@ -79,6 +87,7 @@ LAUNCHES = {
     "reduce_rows": lambda d: launches.reduce_rows(d, _ones(d, 2, 1024), "Sum"),
     "reduce_columns": lambda d: launches.reduce_columns(d, _ones(d, 64, 256), "Sum"),
     "cumulative": lambda d: launch_reduction.cumulative(d, _ones(d, 2, 512), "Sum"),
+    "sort": lambda d: launch_sort.sort_rows(d, _ones(d, 2, 512), places=False),
     "normalise": lambda d: launches.normalise(d, _ones(d, 2, 512), _ones(d, 512), _ones(d, 512), 1e-5),
     "matmul": lambda d: launches.matmul(d, _ones(d, 64, 64), _ones(d, 64, 64)),
     "tensor_matmul": lambda d: launches.tensor_matmul(d, *(_ones(d, 64, 64, dtype=np.float16),) * 2),

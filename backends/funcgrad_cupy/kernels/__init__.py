@@ -58,6 +58,12 @@ _REDUCED += [("float", t, op) for t in _HALVES for op in _OPERATIONS]
 #: Sums and products of integers wrap, which they do only in unsigned types.
 _WHOLE = [*product(("unsigned", "unsigned long long"), _OPERATIONS), *product(_INTEGERS, ("Max", "Min"))]
 _REDUCED += [(t, t, op) for t, op in _WHOLE]
+#: An element and the unsigned integers of its size.
+_RANKED = [
+    *zip(_BITS, _BITS),
+    *zip(("signed char", "short", *_INTEGERS), _BITS),
+    *zip(("__half", "__nv_bfloat16", "float", "double"), ("unsigned short", *_BITS[1:])),
+]
 _BOTH = ("false", "true")
 
 INSTANCES: dict[str, list[str]] = {
@@ -71,6 +77,7 @@ INSTANCES: dict[str, list[str]] = {
         *_names("arg_extremum", (*_FLOATS, *_INTEGERS, "unsigned", "unsigned long long"), _BOTH),
         *(f"cumulative<{t}, {op}>" for t, op in (*product(_FLOATS, _OPERATIONS), *_WHOLE)),
     ],
+    "sort": [f"sort_rows<{t}, {u}>" for t, u in _RANKED],
     "softmax": _names("softmax log_softmax softmax_transposed log_softmax_transposed cross_entropy", _FLOATS),
     "norm": _names("normalise normalise_transposed normalise_parameters", _FLOATS, _BOTH),
     "random": [

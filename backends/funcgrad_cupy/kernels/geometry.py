@@ -8,12 +8,24 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCKS", "THREADS", "bits_of", "computation_of", "elements", "parts_of", "row_threads", "rows_of"]
+__all__ = [
+    "BLOCKS",
+    "SHARED_BYTES",
+    "THREADS",
+    "bits_of",
+    "computation_of",
+    "elements",
+    "parts_of",
+    "row_threads",
+    "rows_of",
+]
 
 #: Threads of a block.
 THREADS = 256
 #: So many blocks fill any GPU: the rows that are fewer are cut in parts.
 BLOCKS = 1024
+#: Shared memory that a block has without asking for more.
+SHARED_BYTES = 48 * 1024
 #: Enough blocks for elements that are independent; loops over the grid do the rest.
 _MOST_BLOCKS = 4096
 
