@@ -1,6 +1,7 @@
-"""Convolution and pooling through windows: a strided copy lays them out, a product or a reduction does the rest.
+"""Convolution and pooling.
 
-This is the plain way, of which each kernel that computes a window where it is read is an improvement.
+The kernels of convolution.cu find the windows of a convolution where they are read. What is out of their reach, and pooling,
+goes through windows that a strided copy lays out, with a product or a reduction of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .device import Device
-from .kernels import launches
+from .kernels import launch_convolution, launches
 from .movement import copy_into, pad, strides_of, transpose
 
 __all__ = ["WINDOWS"]
@@ -35,6 +36,16 @@ def conv_general_dilated(
     """The cross-correlation of x [N, C, *spatial] with w [O, C / groups, *spatial]: [N, O, *spatial]."""
     if x.dtype.name not in _FLOATS:
         return None
+    given = {"padding": padding, "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
+    if launch_convolution.takes(x, w, **given):
+        return launch_convolution.convolution(device, x, w, strides=strides, groups=groups, **given)
+    return _through_windows(device, x, w, strides=strides, groups=groups, **given)
+
+
+def _through_windows(
+    device: Device, x: Any, w: Any, *, strides: Any, padding: Any, lhs_dilation: Any, rhs_dilation: Any, groups: int
+) -> Any:
+    """The same for any number of axes: all windows as rows of a matrix, times the filters."""
     dtype = x.dtype
     count, channels, features, kernel = x.shape[0], x.shape[1], w.shape[0], w.shape[2:]
     zero = device.put(np.zeros((), dtype))

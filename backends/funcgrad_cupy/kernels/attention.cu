@@ -21,8 +21,6 @@ template <class T, int D> struct Tiling {
     static constexpr int width = D + Vector<T>::size; // eight rows of a fragment meet no bank twice
 };
 
-template <class T> struct alignas(2 * sizeof(T)) Pair { T first, second; };
-
 __device__ __forceinline__ int warp_row() { return 16 * (threadIdx.x >> 5); }
 __device__ __forceinline__ int group() { return (threadIdx.x & 31) >> 2; }
 __device__ __forceinline__ int member() { return threadIdx.x & 3; }
@@ -53,12 +51,6 @@ __device__ __forceinline__ void store_rows(T *x, const float (&out)[D / 8][4], c
             *reinterpret_cast<Pair<T> *>(x + row * stride + 8 * t + 2 * member()) = {
                 store<T>(out[t][2 * half] * factor[half]), store<T>(out[t][2 * half + 1] * factor[half])};
     }
-}
-
-template <class T> __device__ __forceinline__ unsigned packed(T first, T second) {
-    unsigned bits;
-    *reinterpret_cast<Pair<T> *>(&bits) = {first, second};
-    return bits;
 }
 
 template <class T> __device__ __forceinline__ unsigned both(const T *at) { return *reinterpret_cast<const unsigned *>(at); }

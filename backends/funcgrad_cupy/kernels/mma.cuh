@@ -4,6 +4,15 @@
 
 #include "prelude.cuh"
 
+template <class T> struct alignas(2 * sizeof(T)) Pair { T first, second; };
+
+// Two numbers of half precision as a register of a fragment.
+template <class T> __device__ __forceinline__ unsigned packed(T first, T second) {
+    unsigned bits;
+    *reinterpret_cast<Pair<T> *>(&bits) = {first, second};
+    return bits;
+}
+
 template <class T> __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 
 #if defined(CUDA_EMULATOR)
