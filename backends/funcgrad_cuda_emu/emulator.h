@@ -307,6 +307,11 @@ template <class A, class B> constexpr auto max(A a, B b) { using T = std::common
 #define __expf(x) std::exp(float(x))
 #define __logf(x) std::log(float(x))
 #define __fdividef(x, y) (float(x) / float(y))
+// Rounded each, never contracted; g++ for x86-64 contracts nothing.
+inline float __fmul_rn(float x, float y) { return x * y; }
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline double __dmul_rn(double x, double y) { return x * y; }
+inline double __dadd_rn(double x, double y) { return x + y; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }

@@ -14,6 +14,7 @@ from funcgrad.core.ir import Eqn, Jaxpr
 from funcgrad.primitives.elementwise import ELEMENTWISE
 
 from .device import Device
+from .draws import draws
 from .group import can_write, write_group
 from .operations import EXPRESSIONS
 from .ops import launch_group, table
@@ -35,6 +36,7 @@ class CudaBackend(Backend):
         self.device = name
         self.array_types = (on.array_type,)
         self.ops = table(on)
+        self.calls = draws(on)
         self.ops["pure_callback"] = self._pure_callback
         self.ops["debug_callback"] = self._debug_callback
 

@@ -78,7 +78,7 @@ def compile_program(jaxpr: Jaxpr, backend: CudaBackend) -> Program:
     key = ("compiled", backend.name)
     program = jaxpr.memo.get(key)
     if program is None:
-        lean = simplify(jaxpr, backend.ops, backend.rules)
+        lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
         program = jaxpr.memo[key] = Program(lean, fuse(lean, backend.fusable, backend.worth), backend)
     return program  # type: ignore[no-any-return]
 
@@ -158,6 +158,8 @@ class _Body:
             assert run is not None
             self.kernels.append(run.text)  # type: ignore[attr-defined]
             return run
+        if name == "named_call":
+            return params["kernel"]  # type: ignore[no-any-return]
         if name in _VIEWS:
             return lambda x: backend.on.view(backend.asarray(x), params["shape"])
         if name == "cond":

@@ -14,9 +14,9 @@ from ..core.types import aval_of, is_array_like
 from ..numpy._promote import staging
 from ..primitives import use_key
 from ._arguments import shape_of_draws
-from ._threefry import encrypt, random_words
+from ._threefry import encrypt, named_draw, random_words
 
-__all__ = ["bits", "checked_key", "fold_in", "key", "split"]
+__all__ = ["bits", "checked_key", "fold_in", "key", "split", "word_bits"]
 
 _UINT32 = np.dtype(np.uint32)
 _UINT64 = np.dtype(np.uint64)
@@ -123,7 +123,18 @@ def bits(key: Any, shape: Any = (), dtype: Any = np.uint32) -> Any:
     found = np.dtype(dtype)
     if found.kind != "u":
         raise OperandTypeError(f"bits: dtype must be uint8, uint16, uint32 or uint64, not {found.name}")
-    x, y = random_words("bits", checked_key("bits", key), shape_of_draws("bits", shape))
-    if found.itemsize == 8:
-        return (fnp.astype(x, found) << 32) | fnp.astype(y, found)
-    return fnp.astype(x ^ y, found)
+    return random_bits(checked_key("bits", key), shape=shape_of_draws("bits", shape), dtype=found)
+
+
+def word_bits(key: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """The random bits of an unsigned dtype, as operations that fuse with what follows."""
+    x, y = random_words("bits", key, shape)
+    if dtype.itemsize == 8:
+        return (fnp.astype(x, dtype) << 32) | fnp.astype(y, dtype)
+    return fnp.astype(x ^ y, dtype)
+
+
+@named_draw
+def random_bits(key: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """The named call: the bits as they are."""
+    return word_bits(key, shape, dtype)

@@ -23,7 +23,7 @@ from ..core.types import aval_of
 from ..primitives import erf, erfcx
 from ._arguments import float_dtype, parameters, require, shape_of_draws
 from ._keys import checked_key
-from ._threefry import is_plain
+from ._threefry import is_plain, named_draw
 from ._uniform import fractions
 
 __all__ = ["normal", "truncated_normal"]
@@ -129,7 +129,13 @@ def normal(key: Any, shape: Any = (), dtype: Any = np.float64) -> Any:
     True
     """
     dtype = float_dtype("normal", dtype)
-    return normal_quantile(symmetric_fractions(checked_key("normal", key), shape_of_draws("normal", shape), dtype))
+    return random_normal(checked_key("normal", key), shape=shape_of_draws("normal", shape), dtype=dtype)
+
+
+@named_draw
+def random_normal(key: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """The named call: standard normal numbers."""
+    return normal_quantile(symmetric_fractions(key, shape, dtype))
 
 
 #: Intervals that begin so many standard deviations from zero are tails.

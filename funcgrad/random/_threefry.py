@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import wraps
 from math import prod
 from typing import Any
 
@@ -27,7 +28,7 @@ from ..core.errors import OperandError
 from ..numpy._promote import eager_allowed, staging
 from ..primitives import use_key
 
-__all__ = ["encrypt", "is_plain", "random_words", "threefry2x32"]
+__all__ = ["encrypt", "is_plain", "named_draw", "random_words", "threefry2x32"]
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -77,6 +78,18 @@ def threefry2x32(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
 def is_plain(*values: Any) -> bool:
     """Whether NumPy may compute on these at once: plain arrays and numbers, and no program is being written."""
     return eager_allowed() and not staging() and all(isinstance(x, (np.ndarray, np.generic, int)) for x in values)
+
+
+def named_draw(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """``draw(key, *parameters, shape=..., dtype=...)`` on plain arrays; else a call by its name, for which a back end may have
+    one kernel."""
+    call = jit(draw, static_argnames=("shape", "dtype"))
+
+    @wraps(draw)
+    def run(*arrays: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        return (draw if is_plain(*arrays) else call)(*arrays, shape=shape, dtype=dtype)
+
+    return run
 
 
 def encrypt(key: Any, high: Any, low: Any) -> tuple[Any, Any]:

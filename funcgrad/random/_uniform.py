@@ -11,7 +11,8 @@ from ..core.errors import OperandError, OperandTypeError
 from ..core.trace import Tracer
 from ..core.types import aval_of, is_array_like
 from ._arguments import float_dtype, integer_dtype, parameters, require, shape_of_draws
-from ._keys import bits, checked_key, split
+from ._keys import bits, checked_key, split, word_bits
+from ._threefry import named_draw
 
 __all__ = ["bernoulli", "fractions", "open_fractions", "rademacher", "randint", "uniform"]
 
@@ -21,13 +22,25 @@ _UINT64 = np.dtype(np.uint64)
 def fractions(key: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Multiples of 2^-m from 0 to 1 - 2^-m, all equally likely, where m is the number of stored mantissa bits."""
     mantissa, width = np.finfo(dtype).nmant, 8 * dtype.itemsize
-    words = bits(key, shape, np.dtype(f"u{dtype.itemsize}"))
+    words = word_bits(key, shape, np.dtype(f"u{dtype.itemsize}"))
     return fnp.astype(words >> (width - mantissa), dtype) * dtype.type(2.0**-mantissa)
 
 
 def open_fractions(key: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """As :func:`fractions`, but with the smallest normal number in the place of 0: for logarithms."""
     return fnp.maximum(fractions(key, shape, dtype), np.finfo(dtype).tiny)
+
+
+@named_draw
+def random_uniform(key: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """The named call: uniform numbers from 0 to 1."""
+    return fractions(key, shape, dtype)
+
+
+@named_draw
+def random_bernoulli(key: Any, p: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """The named call: coins with the probability ``p``, of ``dtype``."""
+    return fractions(key, shape, dtype) < p
 
 
 def uniform(key: Any, shape: Any = (), dtype: Any = np.float64, minval: Any = 0.0, maxval: Any = 1.0) -> Any:
@@ -45,7 +58,7 @@ def uniform(key: Any, shape: Any = (), dtype: Any = np.float64, minval: Any = 0.
     dtype = float_dtype("uniform", dtype)
     low, high = parameters("uniform", dtype, minval=minval, maxval=maxval)
     shape = shape_of_draws("uniform", shape, low, high)
-    u = fractions(checked_key("uniform", key), shape, dtype)
+    u = random_uniform(checked_key("uniform", key), shape=shape, dtype=dtype)
     if type(minval) in (int, float) and type(maxval) in (int, float) and (minval, maxval) == (0, 1):
         return u
     return u * (high - low) + low
@@ -126,7 +139,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Any:
     (p,) = parameters("bernoulli", dtype, p=p)
     require("bernoulli", "p must be from 0 to 1", lambda p: (p >= 0) & (p <= 1), p)
     shape = shape_of_draws("bernoulli", shape, p)
-    return fractions(checked_key("bernoulli", key), shape, dtype) < p
+    return random_bernoulli(checked_key("bernoulli", key), p, shape=shape, dtype=dtype)
 
 
 def rademacher(key: Any, shape: Any = (), dtype: Any = np.int64) -> Any:

@@ -82,7 +82,7 @@ INSTANCES: dict[str, list[str]] = {
     "norm": _names("normalise normalise_transposed normalise_parameters", _FLOATS, _BOTH),
     "random": [
         *_names("random_bits", _BITS),
-        *_names("random_uniform", ("__half", "float", "double")),
+        *_names("random_uniform random_bernoulli random_normal", ("__half", "float", "double")),
         *_names("dropout", _FLOATS),
     ],
     "optimizer": [*_names("adam", _FLOATS), *_names("sgd", _FLOATS, _BOTH)],

@@ -20,7 +20,8 @@ from .launch_reduction import reduce_columns, reduce_rows
 
 __all__ = [
     "adam", "cast", "copy", "cross_entropy", "dropout", "fill", "gather_rows", "matmul",
-    "max_pool", "mean_pool", "normalise", "normalise_transposed", "pool_transposed", "random_bits", "random_uniform",
+    "max_pool", "mean_pool", "normalise", "normalise_transposed", "pool_transposed", "random_bernoulli", "random_bits", "random_normal",
+    "random_uniform",
     "reduce_columns", "reduce_rows", "segment_sum", "sgd", "softmax", "softmax_transposed", "strided_copy",
     "tensor_matmul", "transpose",
 ]  # fmt: skip
@@ -154,6 +155,21 @@ def random_uniform(device: Any, key: Any, shape: tuple[int, ...], dtype: Any) ->
     """Those of ``funcgrad.random.uniform``, bit for bit."""
     y = device.empty(shape, dtype)
     elements(device, "random", f"random_uniform<{c_type(dtype)}>", [y, key], y.size)
+    return y
+
+
+def random_bernoulli(device: Any, key: Any, p: Any, shape: tuple[int, ...]) -> Any:
+    """Those of ``funcgrad.random.bernoulli``; ``p``: of rank 0."""
+    y = device.empty(shape, np.bool_)
+    elements(device, "random", f"random_bernoulli<{c_type(p.dtype)}>", [y, key, p], y.size)
+    return y
+
+
+def random_normal(device: Any, key: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Those of ``funcgrad.random.normal``: bit for bit where their size is below 1.43, within a few ulp farther out."""
+    y = device.empty(shape, dtype)
+    low = computation_of(dtype).type(np.nextafter(y.dtype.type(-1), y.dtype.type(0)))
+    elements(device, "random", f"random_normal<{c_type(dtype)}>", [y, key, low], y.size)
     return y
 
 
