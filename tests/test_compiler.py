@@ -231,6 +231,23 @@ IDENTITIES: list[tuple[Callable[[Any], Any], list[str]]] = [
         ["dot_general"],
     ),
     (
+        lambda x: p.slice_(
+            p.broadcast_in_dim(x, shape=(2, 4, 3), dims=(0, 2)), start=(0, 1, 1), limit=(2, 3, 3), stride=(1, 1, 2)
+        ),
+        ["slice", "broadcast_in_dim"],
+    ),
+    (lambda x: p.dot_general(x, x, dimension_numbers=(((), ()), ((), ()))), ["broadcast_in_dim"] * 2 + ["mul"]),
+    (
+        lambda x: p.dot_general(x, x, dimension_numbers=(((), ()), ((1,), (1,)))),
+        ["transpose"] + ["broadcast_in_dim"] * 2 + ["mul"],
+    ),
+    (
+        lambda x: p.dot_general(
+            p.reshape(x, shape=(6, 1)), p.reshape(p.sin(x), shape=(6, 1)), dimension_numbers=(((1,), (1,)), ((), ()))
+        ),
+        ["sin"] + ["reshape"] * 2 + ["broadcast_in_dim"] * 2 + ["mul"],
+    ),
+    (
         lambda x: p.add(
             p.pad(x, np.float64(0), config=((1, 0, 0), (0, 0, 0))),
             p.pad(p.sin(x), np.float64(0), config=((1, 0, 0), (0, 0, 0))),
@@ -249,7 +266,7 @@ def test_algebra(fun: Callable[[Any], Any], expected: list[str] | None) -> None:
         assert names(lean) == expected
     tiny, huge = 5e-324, 1e308
     for values in ([-0.0, 0.0, math.nan, math.inf, -math.inf, 1.5], [tiny, -tiny, huge, -huge, 2.0, -3.0]):
-        rtol = 1e-15 if "dot_general" in names(jaxpr) else 0
+        rtol = 1e-15 if "dot_general" in names(lean) else 0
         run_both(jaxpr, np.array(values).reshape(2, 3), rtol=rtol)
 
 

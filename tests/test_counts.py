@@ -28,7 +28,7 @@ TABLE = {
     "lotka-volterra": (0, 33, 13),
     "black-scholes": (0, 1120, 1),
     "gaussian-process": (3, 3378, 14),
-    "logistic-hessian": (4, 960, 18),
+    "logistic-hessian": (4, 960, 16),
     "kalman-filter": (0, 69, 13),
     "heat-equation": (1, 1819, 2),
     "k-means": (0, 1682, 6),

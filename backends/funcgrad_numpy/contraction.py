@@ -28,7 +28,10 @@ def dot_general(x, y, *, dimension_numbers):
         x = x.reshape(batch + (_product(rows), inner))
     if len(y_free) != 1 or len(y_contract) != 1:
         y = y.reshape(batch + (inner, _product(columns)))
-    result = np.matmul(x, y) if batch else np.dot(x, y)
+    if inner == 1:
+        result = np.multiply(x, y)  # a single product keeps its sign where it is zero
+    else:
+        result = np.matmul(x, y) if batch else np.dot(x, y)
     if len(rows) != 1 or len(columns) != 1:
         result = result.reshape(batch + rows + columns)
     return result.astype(dtype, copy=False)[()]

@@ -7,6 +7,7 @@ where x is NaN. Complex products are left alone: (inf + 0i) * 1 has a NaN in Num
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,8 @@ def _broadcast(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
     if inner is not None:
         composed = tuple(dims[d] for d in inner.params["dims"])
         return r.apply(broadcast_in_dim, inner.inputs[0], shape=shape, dims=composed)
+    if x.aval.shape and x.aval.size == 1 < math.prod(shape):
+        return r.apply(broadcast_in_dim, r.apply(reshape, x, shape=()), shape=shape, dims=())
     return None
 
 
@@ -281,6 +284,15 @@ def _transpose(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
         (ac, bc), (ab, bb) = product.params["dimension_numbers"]
         if not ab and a.aval.ndim - len(ac) == 1:
             return r.apply(dot_general, b, a, dimension_numbers=((bc, ac), (bb, ab)))
+    outer = r.definition(x, "mul")
+    if outer is not None:
+        factors = [_transposed_broadcast(r, a, axes) for a in outer.inputs]
+        return r.apply(mul, *factors) if None not in factors else None  # type: ignore[arg-type]
+    return _transposed_broadcast(r, x, axes)
+
+
+def _transposed_broadcast(r: Rewriter, x: Atom, axes: tuple[int, ...]) -> Atom | None:
+    """The transpose of a broadcast as a broadcast, where the axes of its operand keep their order."""
     spread = r.definition(x, "broadcast_in_dim")
     if spread is not None:
         moved = tuple(axes.index(d) for d in spread.params["dims"])
@@ -305,7 +317,17 @@ def _slice(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
             "stride": tuple(s * t for s, t in zip(step, stride)),
         }
         return r.apply(slice_, inner.inputs[0], **composed)
-    return _spread(r, x, shape)
+    spread = r.definition(x, "broadcast_in_dim")
+    if spread is None:
+        return None
+    # Part of a broadcast is a broadcast of a part.
+    source, dims = spread.inputs[0], spread.params["dims"]
+    if source.aval.shape:
+        kept = [(start[d], limit[d], stride[d]) if n == x.aval.shape[d] else (0, n, 1)
+                for n, d in zip(source.aval.shape, dims)]  # fmt: skip
+        first, last, step = zip(*kept)
+        source = r.apply(slice_, source, start=first, limit=last, stride=step)
+    return r.apply(broadcast_in_dim, source, shape=shape, dims=dims) if shape else source
 
 
 def _rev(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
@@ -352,6 +374,8 @@ def _dot(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
     """A contraction takes the axes in any order, so a transposed operand need not be transposed."""
     contract, batch = (list(p) for p in params["dimension_numbers"])
     operands = list(inputs)
+    if _is_real(inputs[0]) and all(inputs[0].aval.shape[i] == 1 for i in contract[0]):
+        return _outer(r, inputs, contract, batch)
     changed = False
     for i, x in enumerate(inputs):
         eqn = r.definition(x, "transpose")
@@ -365,6 +389,19 @@ def _dot(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
     if not changed:
         return None
     return r.apply(dot_general, *operands, dimension_numbers=(tuple(contract), tuple(batch)))
+
+
+def _outer(r: Rewriter, inputs: Inputs, contract: Sequence[Sequence[int]], batch: Sequence[Sequence[int]]) -> Atom:
+    """With nothing to add up it is a product of broadcasts, which may become a part of what reads it."""
+    ordered: list[Atom] = []
+    for x, summed, shared in zip(inputs, contract, batch):
+        free = [i for i in range(x.aval.ndim) if i not in summed and i not in shared]
+        x = r.apply(transpose, x, axes=(*shared, *free, *summed))
+        ordered.append(r.apply(reshape, x, shape=x.aval.shape[: x.aval.ndim - len(summed)]))
+    (a, b), count = ordered, len(batch[0])
+    shape = (*a.aval.shape, *b.aval.shape[count:])
+    dims = tuple(range(a.aval.ndim)), (*range(count), *range(a.aval.ndim, len(shape)))
+    return r.apply(mul, *[r.apply(broadcast_in_dim, x, shape=shape, dims=d) for x, d in zip(ordered, dims)])
 
 
 RULES: dict[str, Rule] = {
