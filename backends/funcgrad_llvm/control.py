@@ -1,7 +1,9 @@
 """Control flow as native loops and branches: nothing returns to Python before the program is done.
 
-A loop keeps each carry in two buffers: a step reads the one and writes the other, then they change places. A carry that
-the body passes on is not moved at all, and one of which it updates a part is updated where it is.
+A carry that a step reads no more when it writes the new value, or writes over element by element, or updates in part, is one
+buffer. Any other is kept in two: a step reads the one and writes the other, then they change places. One that the body
+passes on is not moved at all. The buffer of the result is one of a carry's, and so is that of the first value if nobody
+reads it behind the loop.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from collections.abc import Sequence
 from funcgrad.core.ir import Atom, Eqn, Jaxpr, Var
 
 from .ir import register_type
-from .lower import Lowerer, lowers
-from .memory import Buffer, View
+from .lower import PLACES, Lowerer, lowers
+from .memory import Buffer, View, contiguous_strides
+from .overwrite import overwritable
+from .parts import in_parts
 
 #: Operations that give an updated copy of their first operand.
 _UPDATES = frozenset(["dynamic_update_slice", "scatter"])
@@ -48,43 +52,82 @@ def _updates(body: Jaxpr, carry: Var, out: Atom) -> list[Var]:
     return chain if sum(a is chain[0] for a in body.outs) == 1 else []
 
 
+def _is_replaced(body: Jaxpr, carry: Var, out: Atom) -> bool:
+    """Whether the new value of a carry may be written where the old one is: nobody reads that any more, or only the group
+    that makes the new one does, element by element."""
+    eqns = [part for eqn in body.eqns for part in in_parts(eqn)]
+    made = next((i for i, e in enumerate(eqns) if out in e.outputs), None)
+    # The operands of what only moves them are written earlier than the result.
+    if made is None or eqns[made].primitive.name in PLACES or sum(a is out for a in body.outs) > 1:
+        return False
+    eqn, split = eqns[made], Jaxpr(body.invars, eqns, body.outs)
+    if _last_read(split, carry) < made:
+        return True
+    if eqn.inputs.count(carry) > 1 or _last_read(split, carry, but=made) >= made:
+        return False
+    if eqn.primitive.name == "fusion":
+        pairs = overwritable(eqn.params["jaxpr"], eqn.params["space"])
+        return (eqn.inputs.index(carry), eqn.outputs.index(out)) in pairs
+    same = carry.aval.shape == out.aval.shape and carry.aval.dtype.itemsize == out.aval.dtype.itemsize
+    return eqn.primitive.elementwise and same
+
+
 class _Carries:
-    """The carries of a loop, the first of which is the body's input `first`.
+    """The carries of a loop, the first of which is the body's input `first`; `length` steps, if that is known."""
 
-    One that the body passes on has no memory of its own, one that is only updated has one buffer, and all others two:
-    the view of the next step's value is that of the other.
-    """
-
-    def __init__(self, lowerer: Lowerer, body: Jaxpr, first: int, inits: Sequence[Atom]) -> None:
+    def __init__(
+        self, lowerer: Lowerer, body: Jaxpr, first: int, eqn: Eqn, inits: Sequence[Atom], length: int | None
+    ) -> None:
         w = lowerer.writer
-        self.lowerer, self.body = lowerer, body
+        self.lowerer, self.body, self.length = lowerer, body, length
+        self.outputs = eqn.outputs[: len(inits)]
         self.changes: list[bool] = []
         self.slots: list[tuple[str, str] | None] = []
         self.views: list[View] = []
         self.chains: list[list[Var]] = []
-        for k, init in enumerate(inits):
-            carry, out = body.invars[first + k], body.outs[k]
+        operands = [lowerer.view(a) for a in eqn.inputs if isinstance(a, Var)]
+        for k, (init, var) in enumerate(zip(inits, self.outputs)):
+            carry, out, start = body.invars[first + k], body.outs[k], lowerer.view(init)
             self.changes.append(out is not carry)
             self.chains.append(_updates(body, carry, out) if out is not carry else [])
             self.slots.append(None)
             if out is carry:
-                self.views.append(lowerer.view(init))
+                self.views.append(start)
                 continue
-            buffer = lowerer.temporary(init.aval.dtype, init.aval.shape)
-            lowerer.copy(lowerer.view(init), buffer)
-            self.views.append(buffer)
-            if not self.chains[k]:
-                other = lowerer.temporary(init.aval.dtype, init.aval.shape)
-                self.slots[k] = here, there = w.alloca("ptr"), w.alloca("ptr")
-                w.do(f"store ptr {buffer.buffer.pointer}, ptr {here}")
-                w.do(f"store ptr {other.buffer.pointer}, ptr {there}")
+            mine = sum(v.buffer is start.buffer for v in operands) == 1
+            if self.chains[k] or _is_replaced(body, carry, out):
+                self.views.append(self._result(var, start if mine else None))
+                lowerer.copy(start, self.views[k])
+                continue
+            if length is not None and length % 2 == 0:
+                # The last value is where the first one was.
+                one = self._result(var, start if mine else None)
+                other = lowerer.temporary(var.aval.dtype, var.aval.shape)
+            else:
+                one, other = start, self._result(var)
+                if not (mine and start.is_contiguous and lowerer.is_spent(start.buffer)):
+                    one = lowerer.temporary(var.aval.dtype, var.aval.shape)
+            lowerer.copy(start, one)
+            self.views.append(one)
+            slot = self.slots[k] = w.alloca("ptr"), w.alloca("ptr")
+            for place, view in zip(slot, (one, other)):
+                w.do(f"store ptr {lowerer.pointer(view)}, ptr {place}")
+
+    def _result(self, var: Var, start: View | None = None) -> View:
+        """Memory for a carry: that of the result, and that of its first value too, if it can be."""
+        lowerer, wanted = self.lowerer, self.lowerer.wanted.get(var)
+        if wanted is not None and not wanted.is_contiguous:
+            return lowerer.temporary(var.aval.dtype, var.aval.shape)
+        if start is None or not lowerer.take_over(var, start):
+            lowerer.result(var)
+        return lowerer.values[var]
 
     def _views(self, which: int) -> list[View]:
         views = []
         for slot, view in zip(self.slots, self.views):
             if slot is not None:
                 pointer = self.lowerer.writer.emit(f"load ptr, ptr {slot[which]}")
-                view = View(Buffer(pointer), view.dtype, view.shape, view.strides)
+                view = View(Buffer(pointer), view.dtype, view.shape, contiguous_strides(view.shape))
             views.append(view)
         return views
 
@@ -94,7 +137,7 @@ class _Carries:
 
     def step(self, inputs: Sequence[View], ys: Sequence[View]) -> None:
         """Run the body once; its other results go to `ys`."""
-        lowerer, body, count = self.lowerer, self.body, len(self.changes)
+        lowerer, body, count = self.lowerer, self.body, len(self.outputs)
         outs = [out for out, changes in zip(body.outs, self.changes) if changes]
         targets = [t for t, changes in zip(self._views(1), self.changes) if changes]
         for view, chain in zip(self.views, self.chains):
@@ -110,10 +153,16 @@ class _Carries:
                 w.do(f"store ptr {there}, ptr {slot[0]}")
                 w.do(f"store ptr {here}, ptr {slot[1]}")
 
-    def finish(self, outputs: Sequence[Var]) -> None:
+    def finish(self) -> None:
         """The values after the last step are those of the equation."""
-        for var, view in zip(outputs, self.current()):
-            self.lowerer.copy(view, self.lowerer.result(var))
+        lowerer, w = self.lowerer, self.lowerer.writer
+        for var, slot, view in zip(self.outputs, self.slots, self.current()):
+            target = lowerer.values.get(var)
+            if target is None:
+                lowerer.copy(view, lowerer.result(var))
+            elif slot is not None and self.length is None:
+                with w.when(w.emit(f"icmp ne ptr {view.buffer.pointer}, {lowerer.pointer(target)}")):
+                    lowerer.copy(view, target)
 
 
 @lowers("scan")
@@ -122,8 +171,11 @@ def _scan(lowerer: Lowerer, eqn: Eqn) -> None:
     body, n, k, length = params["jaxpr"], params["num_consts"], params["num_carry"], params["length"]
     consts = [lowerer.view(a) for a in eqn.inputs[:n]]
     xs = [lowerer.view(a) for a in eqn.inputs[n + k :]]
-    carries = _Carries(lowerer, body, n, eqn.inputs[n : n + k])
+    carries = _Carries(lowerer, body, n, eqn, eqn.inputs[n : n + k], length)
     ys = [lowerer.result(v) for v in eqn.outputs[k:]]
+    if not length:
+        carries.finish()
+        return
     outer = lowerer.times
     lowerer.times *= length
     with w.loop(length) as step:
@@ -132,7 +184,7 @@ def _scan(lowerer: Lowerer, eqn: Eqn) -> None:
         targets = [lowerer.at(y, 0, index) for y in ys]
         carries.step([*consts, *carries.current(), *rows], targets)
     lowerer.times = outer
-    carries.finish(eqn.outputs[:k])
+    carries.finish()
 
 
 @lowers("while")
@@ -143,7 +195,7 @@ def _while(lowerer: Lowerer, eqn: Eqn) -> None:
     inits = eqn.inputs[n + m :]
     tested = [lowerer.view(a) for a in eqn.inputs[:n]]
     consts = [lowerer.view(a) for a in eqn.inputs[n : n + m]]
-    carries = _Carries(lowerer, body, m, inits)
+    carries = _Carries(lowerer, body, m, eqn, inits, None)
     answer = lowerer.temporary(test.outs[0].aval.dtype, ())
     again, inside, after = w.fresh("w"), w.fresh("l"), w.fresh("x")
     outer = lowerer.times
@@ -157,7 +209,7 @@ def _while(lowerer: Lowerer, eqn: Eqn) -> None:
     w.branch(again)
     w.start(after)
     lowerer.times = outer
-    carries.finish(eqn.outputs)
+    carries.finish()
 
 
 @lowers("cond")

@@ -128,11 +128,17 @@ class Lowerer:
         if buffer.is_lent and not buffer.users:
             self.arena.give_back(buffer)
 
+    def _scratch(self, size: int) -> Buffer:
+        """Memory until the equation is done, which counts as a user."""
+        buffer = self.arena.take(size)
+        buffer.users = 1
+        self._temporaries.append(buffer)
+        return buffer
+
     def temporary(self, dtype: np.dtype, shape: Sequence[int]) -> View:
         """An array that lives until the equation is done."""
         shape = tuple(shape)
-        buffer = self.arena.take(math.prod(shape) * dtype.itemsize)
-        self._temporaries.append(buffer)
+        buffer = self._scratch(math.prod(shape) * dtype.itemsize)
         return View(buffer, dtype, shape, contiguous_strides(shape))
 
     def result(self, var: Var) -> View:
@@ -230,9 +236,7 @@ class Lowerer:
         name = self.function(group.writer)
         scratch = "null"
         if group.scratch:
-            buffer = self.arena.take(group.scratch * group.chunks)
-            self._temporaries.append(buffer)
-            scratch = buffer.pointer
+            scratch = self._scratch(group.scratch * group.chunks).pointer
         pointers = [*map(self.pointer, [*ins, *outs]), scratch]
         if group.chunks == 1:
             self.writer.do(f"call void @{name}({', '.join(f'ptr {p}' for p in pointers)})")
@@ -247,10 +251,12 @@ class Lowerer:
         ins, over = [self.view(a) for a in inputs], {}
         for i, j in overwritable(body, space):
             if j not in over and i not in over.values():
-                alone = sum(v.buffer is ins[i].buffer for v in ins) == 1
-                if alone and self.take_over(outputs[j], ins[i]):
+                wanted = self.wanted.get(outputs[j])
+                if wanted is not None and wanted.buffer is ins[i].buffer:
+                    over[j] = i  # a carry, which the loop knows to be replaced
+                elif sum(v.buffer is ins[i].buffer for v in ins) == 1 and self.take_over(outputs[j], ins[i]):
                     over[j] = i
-        outs = [self.values[v] if j in over else self.result(v) for j, v in enumerate(outputs)]
+        outs = [self.values[v] if v in self.values else self.result(v) for v in outputs]
         self.group(body, space, axes, ins, outs, over)
 
     def _in_chunks(self, group: Group, name: str, pointers: Sequence[str]) -> None:
@@ -388,7 +394,8 @@ class Lowerer:
     def pointer_differs(view: View, target: View) -> bool:
         """Whether two views of one shape are of different elements."""
         strides = ([s for n, s in zip(v.shape, v.strides) if n != 1] for v in (view, target))
-        return view.buffer is not target.buffer or view.offset != target.offset or next(strides) != next(strides)
+        one, other = (v.buffer.home or v.buffer for v in (view, target))
+        return one is not other or view.offset != target.offset or next(strides) != next(strides)
 
     def _drop(self, var: Var) -> None:
         buffer = self.values.pop(var).buffer
@@ -401,6 +408,7 @@ class Lowerer:
         outer, self._temporaries, self._dying = (self._temporaries, self._dying), [], dying
         LOWERING.get(eqn.primitive.name, Lowerer._elementwise)(self, eqn)
         for buffer in self._temporaries:
+            buffer.users -= 1
             self.release(buffer)
         self._temporaries, self._dying = outer
 
