@@ -10,6 +10,7 @@ import numpy as np
 
 from .ir import Writer, memory_type, register_type, splat, typed
 from .operations import Operation, convert, elementwise
+from .schedule import Schedule
 from .values import FULL, KEPT, Node, Stream
 
 __all__ = ["Elements", "Scope"]
@@ -21,7 +22,7 @@ class Elements:
     """Where a group stands while it is written, and what is known there.
 
     ``inner`` is the axis whose elements are the ``lanes`` of vectors, and ``pointers`` has the places of all streams at the
-    current element. In a group ``by_columns`` kept values vary along that axis, and lie in rows of memory, from
+    current element. Other than by rows kept values vary along that axis; by columns they lie in rows of memory, from
     ``rows_are_made`` on. ``level`` is that of the current pass.
     """
 
@@ -31,7 +32,7 @@ class Elements:
     level: int
     lanes: int
     inner: int | None
-    by_columns: bool
+    schedule: Schedule
     rows_are_made: bool
 
     def _value(self, node: Node, lanes: int) -> str:
@@ -74,7 +75,7 @@ class Elements:
 
     def _is_spread(self, node: Node, lanes: int) -> bool:
         """Whether the lanes of a value are all the same."""
-        return lanes > 1 and not (node.kind == FULL or (node.kind == KEPT and self.by_columns))
+        return lanes > 1 and not (node.kind == FULL or (node.kind == KEPT and self.schedule.form != "rows"))
 
     def _operands(self, node: Node, lanes: int) -> list[Node]:
         """What is computed before a value, with as many lanes."""
@@ -110,16 +111,27 @@ class Elements:
         if stride == -1:
             first = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {1 - lanes}")
             return w.shuffle(w.load(first, s.dtype, lanes), "poison", scalar, lanes, range(lanes - 1, -1, -1))
-        if stride == 2:
-            # Two loads that end with the last element.
-            half = lanes // 2
-            second = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {lanes - 1}")
-            mask = [2 * k for k in range(half)] + [lanes + 2 * k - (lanes - 1) for k in range(half, lanes)]
-            return w.shuffle(w.load(pointer, s.dtype, lanes), w.load(second, s.dtype, lanes), scalar, lanes, mask)
+        if 2 <= stride <= lanes:
+            return self._picked(s, pointer, stride, lanes)
         value = "poison"
         for k in range(lanes):
             p = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {k * stride}")
             value = w.emit(f"insertelement {typed(scalar, lanes)} {value}, {scalar} {w.load(p, s.dtype)}, i64 {k}")
+        return value
+
+    def _picked(self, s: Stream, pointer: str, stride: int, lanes: int) -> str:
+        """Every `stride`-th element: what lies between is loaded too, by vectors, the last of which ends with the last one."""
+        w, scalar = self.writer, register_type(s.dtype)
+        value = ""
+        for i in range(stride):
+            start = i * lanes if i < stride - 1 else (lanes - 1) * stride + 1 - lanes
+            p = w.emit(f"getelementptr {memory_type(s.dtype)}, ptr {pointer}, i64 {start}") if start else pointer
+            vector = w.load(p, s.dtype, lanes)
+            # Of lanes k from that of `i * lanes` on, those that this vector holds; of others what is there.
+            mask = [k * stride - start + (lanes if value else 0) for k in range(lanes)]
+            here = [i * lanes <= k * stride < start + lanes for k in range(lanes)]
+            mask = [m if h else k for k, (m, h) in enumerate(zip(mask, here))]
+            value = w.shuffle(value or vector, vector, scalar, lanes, mask)
         return value
 
     def _indices(self, s: Stream, first: str, stride: int, lanes: int) -> str:

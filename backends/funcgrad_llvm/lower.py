@@ -281,7 +281,7 @@ class Lowerer:
         for i, p in enumerate(pointers):
             w.do(f"store ptr {p}, ptr {w.emit(f'getelementptr ptr, ptr {table}, i64 {i}')}")
         self.symbols["parallel_for"] = pool.address()
-        numbers = [("i64", str(n)) for n in (group.chunks, group.cycles)]
+        numbers = [("i64", str(n)) for n in (group.chunks, group.schedule.cycles)]
         w.call("parallel_for", ("ptr", f"@{self.function(chunk)}"), ("ptr", table), *numbers)
 
     def copy(self, source: View, target: View) -> None:

@@ -227,10 +227,12 @@ class Body:
                 self.order.append(node)
             node.stored.append(stream)
             self.results.append(node)
-        self._find_spills()
 
-    def _find_spills(self) -> None:
-        """Full values that a later pass needs, and that are not cheap, are stored; so are what results are made of."""
+    def find_spills(self, sizes: Sequence[int], axes: Sequence[int]) -> None:
+        """Full values that a later pass needs, and that are not cheap, are stored; so are what results are made of.
+
+        They are for one turn of the outer loops: `axes`, of `sizes`, are all others.
+        """
         needed = [(n, n.level - 1 if n.is_reduction else n.level) for n in self.order if n.is_reduction or n.stored]
         seen: set[tuple[int, int]] = set()
         while needed:
@@ -242,11 +244,12 @@ class Body:
                     continue
                 seen.add((id(x), level))
                 if x.level < level and not x.stored and x.name not in CHEAP:
-                    strides, step = [0] * len(self.space), 1
-                    for a in reversed(self._scratch_axes()):
+                    strides, step = [0] * len(sizes), 1
+                    for a in reversed(axes):
                         strides[a] = step
-                        step *= self.space[a]
-                    stream = self._stream(x.dtype, strides, range(len(self.space)))
+                        step *= sizes[a]
+                    stream = Stream(x.dtype, tuple(strides))
+                    self.streams.append(stream)
                     self.reserve(stream, step * x.dtype.itemsize)
                     x.stored.append(stream)
                 if x.stored and x.level < level:
@@ -254,13 +257,6 @@ class Body:
                 else:
                     level_of_x = level
                 needed.append((x, level_of_x))
-
-    def _scratch_axes(self) -> list[int]:
-        """The axes that one turn of the outer loops runs over."""
-        axes = list(self.axes)
-        if self.space and len(self.space) - 1 not in self.axes:
-            axes.append(len(self.space) - 1)
-        return axes
 
     def reserve(self, stream: Stream, size: int) -> None:
         """Give a stream memory of the group's own."""

@@ -1,0 +1,175 @@
+"""How a group walks over its space: which axis has the lanes of the vectors, and what becomes of a reduction meanwhile.
+
+| form | lanes | a reduction |
+| --- | --- | --- |
+| rows | the last reduced axis, or any of a group without reductions | vectors that are combined at the end of a row |
+| tiles | a kept axis | the reduced elements one after the other, into registers |
+| columns | the last axis, which is kept | into a row of memory: the order of memory, however large it is |
+
+Rows waste lanes where the reduced axis is short, and work on single numbers between two passes. Tiles waste none, but what
+is not contiguous along the kept axis costs more to load. So the cycles of each choice are estimated, and the fewest win.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .math import FUNCTIONS
+from .values import CHEAP, FULL, KEPT, Node, Stream
+
+__all__ = ["Schedule", "schedule"]
+
+#: A turn of a loop costs so many cycles beside what is done in it.
+_TURN = 3
+#: Elements of the reduced axes that are written out one after the other, and operations altogether.
+_MOST_ELEMENTS, _MOST_OPERATIONS = 8, 200
+#: Tiles side by side, so that an addition need not wait for the one before it.
+_MOST_TILES = 4
+#: Bytes that tiles may walk through again and again.
+_NEAR = 1 << 18
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The axes of a group in the order of their loops: `outer`, then `rest` around `inner`, the axis of the lanes.
+
+    In tiles, of which `tiles` are done side by side, `rest` is within `inner`; `unrolled` if no loop is left of it.
+    """
+
+    form: str
+    outer: tuple[int, ...]
+    rest: tuple[int, ...]
+    inner: int | None
+    lanes: int
+    tiles: int
+    unrolled: bool
+    cycles: int
+
+
+class _Costs:
+    """Estimates of the cycles of a group, for one choice of the axis of the lanes after another."""
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        reduced: Sequence[bool],
+        streams: Sequence[Stream],
+        order: Sequence[Node],
+        bytes: int,
+    ) -> None:
+        self.sizes, self.streams = sizes, streams
+        self.kept = [i for i, r in enumerate(reduced) if not r]
+        self.reduced = [i for i, r in enumerate(reduced) if r]
+        self.elements, self.rows = math.prod(sizes), math.prod(sizes[i] for i in self.kept)
+        self.length = math.prod(sizes[i] for i in self.reduced)
+        self.reductions = sum(n.is_reduction for n in order)
+        self.full = sum(_operation(n) for n in order if n.kind == FULL) + self.reductions
+        self.per_row = sum(_operation(n) for n in order if n.kind == KEPT and not n.is_reduction)
+        self.operations = len(order)
+        dtypes = {n.dtype for n in order if n.kind == FULL} | {s.dtype for s in streams if not s.is_index}
+        floats = {d for d in dtypes if d.kind == "f"}
+        self.widest = max((d.itemsize for d in floats or dtypes), default=4)
+        self.most_lanes = max(bytes // max(self.widest, 4), 1)
+
+    def lanes(self, axis: int) -> int:
+        """As many as the widest values that are computed fill a vector."""
+        return min(self.most_lanes, 1 << (self.sizes[axis].bit_length() - 1))
+
+    def _access(self, axis: int, full: bool) -> int:
+        """To load and store a vector along an axis, of all streams that vary along reduced axes, or of all others."""
+        lanes, total = self.lanes(axis), 0
+        for s in self.streams:
+            if any(s.strides[i] for i in self.reduced) == full:
+                stride = abs(s.strides[axis])
+                total += 1 if stride < 2 or s.is_index else 2 * min(stride, lanes)
+        return total
+
+    def elementwise(self, axis: int) -> int:
+        lanes = self.lanes(axis)
+        return self.elements // self.sizes[axis] * -(-self.sizes[axis] // lanes) * (
+            self.full + self.per_row + self._access(axis, False) + _TURN
+        )  # fmt: skip
+
+    def by_rows(self, axis: int) -> int:
+        lanes = self.lanes(axis)
+        vectors = self.length // self.sizes[axis] * -(-self.sizes[axis] // lanes)
+        vector = self.full + self._access(axis, True) + (2 * self.reductions if self.sizes[axis] % lanes else 0)
+        # Lanes are combined by two instructions after the other.
+        row = self.per_row + 2 * self.reductions * lanes.bit_length() + 2 * _TURN
+        return self.rows * (vectors * (vector + _TURN) + row)
+
+    def by_tiles(self, axis: int) -> int:
+        lanes, tiles = self.lanes(axis), self.tiles(axis)
+        vectors = self.rows // self.sizes[axis] * -(-self.sizes[axis] // lanes)
+        turn = 0 if self.unrolled else -(-_TURN // tiles)
+        vector = self.full + self._access(axis, True) + turn
+        return vectors * (self.length * vector + self.per_row + self._access(axis, False) + _TURN)
+
+    def by_columns(self, axis: int) -> int:
+        """As tiles, but what is summed up is loaded and stored."""
+        vectors = self.rows // self.sizes[axis] * -(-self.sizes[axis] // self.lanes(axis))
+        vector = self.full + self._access(axis, True) + 6 * self.reductions + _TURN
+        return vectors * (self.length * vector + self.per_row + self._access(axis, False) + _TURN)
+
+    @property
+    def unrolled(self) -> bool:
+        return self.length <= _MOST_ELEMENTS and self.length * self.operations <= _MOST_OPERATIONS
+
+    def tiles(self, axis: int) -> int:
+        """How many side by side: no more than are there, and with the last ones as full as can be."""
+        vectors = -(-self.sizes[axis] // self.lanes(axis))
+        return 1 if self.unrolled else -(-vectors // -(-vectors // _MOST_TILES))
+
+    def is_far(self, axis: int) -> bool:
+        """Whether tiles would come back to neighbours in memory when no cache holds them any more."""
+        for s in self.streams:
+            beside = next((i for i in range(len(self.sizes)) if abs(s.strides[i]) == 1), None)
+            if s.is_index or beside not in self.kept or not any(s.strides[i] for i in self.reduced):
+                continue
+            if beside == axis and -(-self.sizes[axis] // self.lanes(axis)) <= _MOST_TILES:
+                continue
+            size = self.length * self.sizes[axis] * (1 if beside == axis else self.sizes[beside])
+            if size * s.dtype.itemsize > _NEAR:
+                return True
+        return False
+
+
+def _operation(node: Node) -> int:
+    """About what a vector of a value takes the processor."""
+    return 1 if node.name in CHEAP or node.is_reduction else 12 if node.name in FUNCTIONS else 4
+
+
+def schedule(
+    sizes: Sequence[int],
+    reduced: Sequence[bool],
+    streams: Sequence[Stream],
+    order: Sequence[Node],
+    reduces: bool,
+    bytes: int,
+) -> Schedule:
+    """The order of a group's loops, for vectors of so many bytes; `reduced` says of each axis whether it is.
+
+    A group may reduce, and have no reduced axis: those of size 1 are gone.
+    """
+    costs = _Costs(sizes, reduced, streams, order, bytes)
+    kept, rest = costs.kept, costs.reduced
+    choices: list[tuple[int, str, int]] = []
+    if not reduces:
+        choices = [(costs.elementwise(i), "rows", i) for i in kept]
+        rest, kept = kept, []
+    else:
+        if rest:
+            choices.append((costs.by_rows(rest[-1]), "rows", rest[-1]))
+        choices += [(costs.by_tiles(i), "tiles", i) for i in kept if not costs.is_far(i)]
+        if kept and kept[-1] == len(sizes) - 1:
+            choices.append((costs.by_columns(kept[-1]), "columns", kept[-1]))
+    if not choices:
+        return Schedule("rows", (), (), None, 1, 1, False, costs.full)
+    # Of equals the last: its elements lie beside each other.
+    cycles, form, inner = min(reversed(choices), key=lambda c: c[0])
+    outer = [i for i in kept if i != inner]
+    rest = [i for i in rest if i != inner]
+    tiles = costs.tiles(inner) if form == "tiles" else 1
+    return Schedule(form, tuple(outer), tuple(rest), inner, costs.lanes(inner), tiles, costs.unrolled, cycles)
