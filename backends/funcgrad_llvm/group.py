@@ -23,7 +23,7 @@ from funcgrad.core.ir import Jaxpr
 from .columns import Columns
 from .ir import Writer, memory_type, register_type, typed
 from .operations import elementwise
-from .schedule import schedule
+from .schedule import cheapest, schedules
 from .tiles import Tiles
 from .values import FULL, REDUCTIONS, Body, Layout, Node, identity
 
@@ -62,9 +62,11 @@ class Group(Columns, Tiles):
         self.overwrites = bool(over)
         self.order, self.streams, self.reduces = self.body.order, self.body.streams, self.body.reduces
         self._collapse()
-        plan = self.schedule = schedule(self.sizes, self.reduced, self.streams, self.order, self.reduces, vector_bytes)
+        plan = self.schedule = cheapest(
+            schedules(self.sizes, self.reduced, self.streams, self.order, self.reduces, vector_bytes)
+        )
         self.outer, self.rest, self.inner, self.lanes = plan.outer, plan.rest, plan.inner, plan.lanes
-        if not (plan.form == "tiles" and plan.unrolled):
+        if not plan.unrolled:
             self.body.find_spills(self.sizes, [*plan.rest, *([] if plan.inner is None else [plan.inner])])
         self._split(threads)
         self._write()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from .math import FUNCTIONS
 from .values import CHEAP, FULL, KEPT, Node, Stream
 
-__all__ = ["Schedule", "schedule"]
+__all__ = ["Schedule", "cheapest", "schedules"]
 
 #: A turn of a loop costs so many cycles beside what is done in it.
 _TURN = 3
@@ -68,6 +68,7 @@ class _Costs:
         self.full = sum(_operation(n) for n in order if n.kind == FULL) + self.reductions
         self.per_row = sum(_operation(n) for n in order if n.kind == KEPT and not n.is_reduction)
         self.operations = len(order)
+        self.stored = {id(s) for n in order for s in n.stored}
         dtypes = {n.dtype for n in order if n.kind == FULL} | {s.dtype for s in streams if not s.is_index}
         floats = {d for d in dtypes if d.kind == "f"}
         self.widest = max((d.itemsize for d in floats or dtypes), default=4)
@@ -83,7 +84,10 @@ class _Costs:
         for s in self.streams:
             if any(s.strides[i] for i in self.reduced) == full:
                 stride = abs(s.strides[axis])
-                total += 1 if stride < 2 or s.is_index else 2 * min(stride, lanes)
+                if stride < 2 or s.is_index:
+                    total += 1
+                else:  # elements that are stored one by one are in a cache line each
+                    total += 3 * lanes if id(s) in self.stored else 2 * min(stride, lanes)
         return total
 
     def elementwise(self, axis: int) -> int:
@@ -141,35 +145,39 @@ def _operation(node: Node) -> int:
     return 1 if node.name in CHEAP or node.is_reduction else 12 if node.name in FUNCTIONS else 4
 
 
-def schedule(
+def schedules(
     sizes: Sequence[int],
     reduced: Sequence[bool],
     streams: Sequence[Stream],
     order: Sequence[Node],
     reduces: bool,
     bytes: int,
-) -> Schedule:
-    """The order of a group's loops, for vectors of so many bytes; `reduced` says of each axis whether it is.
+) -> list[Schedule]:
+    """All orders of a group's loops, for vectors of so many bytes; `reduced` says of each axis whether it is.
 
     A group may reduce, and have no reduced axis: those of size 1 are gone.
     """
     costs = _Costs(sizes, reduced, streams, order, bytes)
     kept, rest = costs.kept, costs.reduced
-    choices: list[tuple[int, str, int]] = []
+    if not sizes:
+        return [Schedule("rows", (), (), None, 1, 1, False, costs.full)]
+    # Of equals the first is taken: that of the last axis, whose elements lie beside each other.
     if not reduces:
-        choices = [(costs.elementwise(i), "rows", i) for i in kept]
-        rest, kept = kept, []
+        found = [(costs.elementwise(i), "rows", i) for i in reversed(kept)]
+        kept, rest = [], kept
     else:
-        if rest:
-            choices.append((costs.by_rows(rest[-1]), "rows", rest[-1]))
-        choices += [(costs.by_tiles(i), "tiles", i) for i in kept if not costs.is_far(i)]
+        found = [(costs.by_rows(rest[-1]), "rows", rest[-1])] if rest else []
+        found += [(costs.by_tiles(i), "tiles", i) for i in reversed(kept) if not costs.is_far(i)]
         if kept and kept[-1] == len(sizes) - 1:
-            choices.append((costs.by_columns(kept[-1]), "columns", kept[-1]))
-    if not choices:
-        return Schedule("rows", (), (), None, 1, 1, False, costs.full)
-    # Of equals the last: its elements lie beside each other.
-    cycles, form, inner = min(reversed(choices), key=lambda c: c[0])
-    outer = [i for i in kept if i != inner]
-    rest = [i for i in rest if i != inner]
-    tiles = costs.tiles(inner) if form == "tiles" else 1
-    return Schedule(form, tuple(outer), tuple(rest), inner, costs.lanes(inner), tiles, costs.unrolled, cycles)
+            found.append((costs.by_columns(kept[-1]), "columns", kept[-1]))
+    choices = []
+    for cycles, form, inner in found:
+        outer, around = (tuple(i for i in axes if i != inner) for axes in (kept, rest))
+        tiles, unrolled = (costs.tiles(inner), costs.unrolled) if form == "tiles" else (1, False)
+        choices.append(Schedule(form, outer, around, inner, costs.lanes(inner), tiles, unrolled, cycles))
+    return choices
+
+
+def cheapest(choices: Sequence[Schedule]) -> Schedule:
+    """The cheapest, and of equals the first."""
+    return min(choices, key=lambda choice: choice.cycles)
