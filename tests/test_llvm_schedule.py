@@ -44,6 +44,13 @@ def strided(x: Any, axes: tuple[int, ...]) -> Any:
     return fnp.sum(fnp.tanh(y), axes), fnp.swapaxes(y * fnp.mean(y, axes, keepdims=True), 0, -1)
 
 
+def overwritten(x: Any, axes: tuple[int, ...]) -> Any:
+    """A group whose operand dies, so that its result is written over it: also where the last vectors overlap."""
+    y = fnp.cumsum(x, 0)
+    centred = y - fnp.mean(y, axes, keepdims=True)
+    return fnp.cumsum(centred**2 / (fnp.mean(centred**2, axes, keepdims=True) + 1), 0)
+
+
 @pytest.fixture(params=["wide", "narrow"])
 def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """This processor's vectors, and the narrowest there are."""
@@ -56,7 +63,7 @@ def vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     ((5, 3), (1,)), ((37, 3), (1,)), ((3, 37), (0,)), ((4, 21, 3), (2,)), ((21, 6, 3), (1,)), ((6, 5, 70), (0, 1)),
     ((20, 17, 2), (0, 2)), ((19, 1), (1,)), ((40, 9), (1,)), ((9, 75), (0,)),
 ])  # fmt: skip
-@pytest.mark.parametrize("f", [softmax, distances, counts, strided], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", [softmax, distances, counts, strided, overwritten], ids=lambda f: f.__name__)
 def test_every_choice_gives_the_same(
     f: Any, shape: tuple[int, ...], axes: tuple[int, ...], choice: int, vectors: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
