@@ -24,6 +24,7 @@ from funcgrad_cupy import nvrtc
 from funcgrad_cupy.kernels import (
     INSTANCES,
     launch_attention,
+    launch_norm,
     launch_recurrent,
     launch_reduction,
     launch_sort,
@@ -89,6 +90,7 @@ LAUNCHES = {
     "cumulative": lambda d: launch_reduction.cumulative(d, _ones(d, 2, 512), "Sum"),
     "sort": lambda d: launch_sort.sort_rows(d, _ones(d, 2, 512), places=False),
     "normalise": lambda d: launches.normalise(d, _ones(d, 2, 512), _ones(d, 512), _ones(d, 512), 1e-5),
+    "batch_normalise": lambda d: launch_norm.batch_normalise(d, _ones(d, 64, 64), _ones(d, 64), _ones(d, 64), 1e-5),
     "matmul": lambda d: launches.matmul(d, _ones(d, 64, 64), _ones(d, 64, 64)),
     "tensor_matmul": lambda d: launches.tensor_matmul(d, *(_ones(d, 64, 64, dtype=np.float16),) * 2),
     "attention": lambda d: launch_attention.attention(d, *(_ones(d, 1, 64, 1, 64, dtype=np.float16),) * 3),

@@ -80,6 +80,9 @@ INSTANCES: dict[str, list[str]] = {
     "sort": [f"sort_rows<{t}, {u}>" for t, u in _RANKED],
     "softmax": _names("softmax log_softmax softmax_transposed log_softmax_transposed cross_entropy", _FLOATS),
     "norm": _names("normalise normalise_transposed normalise_parameters", _FLOATS, _BOTH),
+    "batch_norm": _names(
+        "batch_moments batch_statistics batch_normalise batch_parameters batch_normalise_transposed", _FLOATS
+    ),
     "random": [
         *_names("random_bits", _BITS),
         *_names("random_uniform random_bernoulli random_normal", ("__half", "float", "double")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,21 @@ def rows_of(x: Any) -> tuple[int, int]:
     return prod(x.shape[:-1]), x.shape[-1]
 
 
+def tile_of(rows: int, columns: int) -> tuple[int, int]:
+    """The block for columns of a matrix: a warp reads neighbouring columns; where there are few, the block is as wide as they
+    are, and higher."""
+    width = min(32, max(columns, 1))
+    return width, max(1, min(THREADS // width, rows // 4))
+
+
 def parts_of(length: int, blocks: int, least: int, step: int = 32) -> tuple[int, int]:
     """In how many parts ``length`` is cut, and how long all but the last are, a multiple of ``step``.
 
-    One part where the ``blocks`` that there are already fill a GPU; no part is shorter than ``least``, but for the last.
-    It depends on sizes alone, and so does the order of a sum of parts.
+    One part where the ``blocks`` that there are already fill a GPU; no part is shorter than ``least``, but for the last, and
+    there are no more parts than a part has elements, since each block of a later pass may read the results of all parts. It
+    depends on sizes alone, and so does the order of a sum of parts.
     """
-    parts = max(1, min(-(-BLOCKS // max(blocks, 1)), length // least))
+    parts = max(1, min(-(-BLOCKS // max(blocks, 1)), length // least, isqrt(length)))
     if parts == 1:
         return 1, max(1, length)
     chunk = -(-length // (parts * step)) * step

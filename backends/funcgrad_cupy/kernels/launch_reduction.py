@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import c_type
-from .geometry import THREADS, bits_of, computation_of, parts_of, row_threads, rows_of
+from .geometry import bits_of, computation_of, parts_of, row_threads, rows_of, tile_of
 
 __all__ = ["arg_extremum", "cumulative", "reduce", "reduce_columns", "reduce_rows"]
 
@@ -74,9 +74,7 @@ def reduce_columns(device: Any, x: Any, op: str, dtype: Any = None) -> Any:
     """``op`` along the last axis but one; in ``dtype``, that of ``x`` by default."""
     *batch, rows, columns = x.shape
     dtype = np.dtype(dtype or x.dtype)
-    # A warp reads neighbouring columns; where there are few, the block is as wide as they are and higher.
-    width = min(32, max(columns, 1))
-    height = max(1, min(THREADS // width, rows // 4))
+    width, height = tile_of(rows, columns)
     blocks = prod(batch) * -(-columns // width)
 
     def launch(x: Any, dtype: np.dtype[Any], height: int, parts: int, chunk: int) -> Any:
