@@ -26,29 +26,27 @@ from funcgrad.core.ir import Jaxpr
 from .group_rows import Rows
 from .group_values import Values, is_half, operand_dtype
 from .kernels import c_type
-from .kernels.geometry import THREADS
 from .operations import has_expression
 
 __all__ = ["GroupKernel", "can_write", "write_group"]
 
-_MOST_BLOCKS = 4096
 _HEAD = '#include "functions.cuh"\n\n'
 
 
 class GroupKernel(NamedTuple):
-    """The text of a group's kernels and their ``launches``: name, grid and block of each, in their order; ``size`` is how
-    many elements the space, or how many rows it, has.
+    """The text of a group's kernels. Each is a template: with ``<true>`` if all arrays start at multiples of 16 bytes.
 
-    ``partials``: the sizes and dtypes of arrays that are arguments after the operands, in which one launch leaves what
-    the next reads. ``vector`` (of a flat group) is how many elements a thread takes at a time: then ``group<vector>`` is
-    launched, or ``group<1>`` where an array does not start at a multiple of 16 bytes, and the size is its last argument.
+    Without reductions, ``group`` is launched with ``size``, the number of elements, as its last argument; a thread takes
+    ``vector`` of them at a time. With reductions there are ``launches``: name, grid and block of each, in their order.
+    ``partials`` are the sizes and dtypes of arrays that are arguments after the operands, in which one launch leaves what
+    the next reads; ``size`` is the number of rows.
     """
 
     text: str
     size: int
-    launches: Sequence[tuple[str, Sequence[int], Sequence[int]]]
-    partials: Sequence[tuple[int, np.dtype[Any]]] = ()
     vector: int = 0
+    launches: Sequence[tuple[str, Sequence[int], Sequence[int]]] = ()
+    partials: Sequence[tuple[int, np.dtype[Any]]] = ()
 
 
 def can_write(body: Jaxpr) -> bool:
@@ -67,13 +65,10 @@ def write_group(body: Jaxpr, space: Sequence[int], axes: Sequence[int]) -> Group
     """The kernels of a group that :func:`can_write`."""
     if axes:
         rows = Rows(body, tuple(space), tuple(axes))
-        return GroupKernel(_HEAD + "\n".join(rows.lines), rows.rows, rows.launches, rows.partials)
+        text = _HEAD + "\n".join(rows.lines)
+        return GroupKernel(text, rows.rows, launches=rows.launches, partials=rows.partials)
     elements = _Elements(body, tuple(space), ())
     return elements.write_flat() if elements.is_flat() else elements.write_mapped()
-
-
-def _grid(threads: int) -> tuple[int]:
-    return (min(max(-(-threads // THREADS), 1), _MOST_BLOCKS),)
 
 
 class _Elements(Values):
@@ -103,43 +98,43 @@ class _Elements(Values):
         for i, a in enumerate(outs):
             self._line(f"y{i} = {self._stored(self._value(a), a.aval.dtype)};")
         element = ["__device__ __forceinline__ void element(" + ", ".join([*given, *results]) + ") {", *self.lines, "}"]
-        widest = max([v.aval.dtype.itemsize for v in (*ins, *(a for a in outs))], default=4)
-        vector = max(16 // widest, 1)
-        packs = [
-            f"        const auto p{i} = reinterpret_cast<const Pack<{c_type(ins[i].aval.dtype)}, size> *>(in{i})[i];"
-            for i in full
-        ]
-        packs += [f"        Pack<{c_type(a.aval.dtype)}, size> q{i};" for i, a in enumerate(outs)]
+        # The space is as long as it happens to be: what is over goes one by one.
+        widest = max([a.aval.dtype.itemsize for a in (*ins, *outs)], default=4)
+        vector = 16 // widest
+        packs = [f"        const auto p{i} = pack_at<{vector}, aligned>(in{i} + {vector} * i);" for i in full]
+        packs += [f"        Pack<{c_type(a.aval.dtype)}, {vector}> q{i};" for i, a in enumerate(outs)]
         scalars = [f"    const {c_type(v.aval.dtype)} s{i} = *in{i};" for i, v in enumerate(ins) if i not in full]
         inside = [f"p{i}.item[k]" if i in full else f"s{i}" for i in range(len(ins))]
         rest = [f"in{i}[rest]" if i in full else f"s{i}" for i in range(len(ins))]
         lines = [
             *element,
             "",
-            f"template <int size> __global__ void group({', '.join([*self._parameters(), 'index_t count'])}) {{",
+            f"template <bool aligned> __global__ void group({', '.join([*self._parameters(), 'index_t count'])}) {{",
             *scalars,
-            "    FOR_ELEMENTS(i, count / size) {",
+            f"    FOR_ELEMENTS(i, count / {vector}) {{",
             *packs,
-            f"        for (int k = 0; k < size; ++k) element({', '.join([*inside, *(f'q{i}.item[k]' for i in range(len(outs)))])});",
-            *(
-                f"        reinterpret_cast<Pack<{c_type(a.aval.dtype)}, size> *>(out{i})[i] = q{i};"
-                for i, a in enumerate(outs)
-            ),
+            f"        for (int k = 0; k < {vector}; ++k) element({', '.join([*inside, *(f'q{i}.item[k]' for i in range(len(outs)))])});",
+            *(f"        put<aligned>(out{i} + {vector} * i, q{i});" for i in range(len(outs))),
             "    }",
-            "    const index_t rest = count / size * size + threadIdx.x;",
+            f"    const index_t rest = count / {vector} * {vector} + threadIdx.x;",
             f"    if (blockIdx.x == 0 && rest < count) element({', '.join([*rest, *(f'out{i}[rest]' for i in range(len(outs)))])});",
             "}",
         ]
-        size = math.prod(self.space)
-        launch = (f"group<{vector}>", _grid(size // vector), (THREADS,))
-        return GroupKernel(_HEAD + "\n".join(lines) + "\n", size, [launch], vector=vector)
+        return GroupKernel(_HEAD + "\n".join(lines) + "\n", math.prod(self.space), vector)
 
     def write_mapped(self) -> GroupKernel:
-        size = math.prod(self.space)
         self.indent = 2
-        self.inner = {}
-        for j, a in enumerate(self.body.outs):
-            self._line(f"out{j}[i] = {self._stored(self._value(a), a.aval.dtype)};")
-        head = [f"__global__ void group({', '.join(self._parameters())}) {{", f"    FOR_ELEMENTS(place, {size}) {{"]
-        lines = [*head, f"        const {self.index} i = {self.index}(place);", *self.lines, "    }", "}"]
-        return GroupKernel(_HEAD + "\n".join(lines) + "\n", size, [("group", _grid(size), (THREADS,))])
+        full = [*enumerate(self.body.outs)]
+        self._open_packs(full)
+        for j, a in full:
+            self._line(f"q{j}.item[e] = {self._stored(self._value(a), a.aval.dtype)};")
+        self._close_packs()
+        lines = [
+            f"template <bool aligned> __global__ void group({', '.join([*self._parameters(), 'index_t count'])}) {{",
+            f"    FOR_ELEMENTS(place, count / {self.vector}) {{",
+            f"        const {self.index} i = {self.index}(place) * {self.vector};",
+            *self.lines,
+            "    }",
+            "}",
+        ]
+        return GroupKernel(_HEAD + "\n".join(lines) + "\n", math.prod(self.space), self.vector)

@@ -31,7 +31,7 @@ __all__ = ["Rows"]
 _LEAST_ALONG = 4096
 _LEAST_ACROSS = 16
 #: So many bytes of a row a thread may keep in registers, of all operands together.
-_KEPT_BYTES = 64
+_KEPT_BYTES = 128
 
 _PARTIAL = {"float": "f4", "double": "f8", "int": "i4", "unsigned": "u4", "long long": "i8", "unsigned long long": "u8"}
 
@@ -57,7 +57,7 @@ class Rows(Values):
         else:
             self.blocks, self.height = self.rows, 1
             self.parts, self.chunk = parts_of(self.row_size, self.blocks, _LEAST_ALONG)
-            self.width = row_threads(self.chunk)
+            self.width = row_threads(-(-self.chunk // self.vector))
         self.reductions = [e for e in body.eqns if e.primitive.name in REDUCTIONS]
         self.partials = (
             [(self.rows * self.parts, np.dtype(_PARTIAL[_accumulation(e)[1]])) for e in self.reductions]
@@ -96,7 +96,9 @@ class Rows(Values):
         partials = [
             f"{_accumulation(e)[1]} *__restrict__ part{i}" for i, e in enumerate(self.reductions) if self.partials
         ]
-        self.lines.append(f"__global__ void {name}({', '.join([*self._parameters(), *partials])}) {{")
+        self.lines.append(
+            f"template <bool aligned> __global__ void {name}({', '.join([*self._parameters(), *partials])}) {{"
+        )
         if self.across:
             self._line(f"const index_t place = index_t(blockIdx.x) * {self.width} + threadIdx.x;")
             self._line(f"const {self.index} k = {self.index}(place < {self.rows} ? place : {self.rows - 1});")
@@ -108,7 +110,7 @@ class Rows(Values):
             rest = f"{self.row_size} - begin < {self.chunk}"
             self._line(f"const {self.index} end = {rest} ? {self.row_size} : begin + {self.chunk};")
             begin, end = "begin", "end"
-        thread = ("threadIdx.y" if self.height > 1 else "0") if self.across else "threadIdx.x"
+        thread = ("threadIdx.y" if self.height > 1 else "0") if self.across else f"threadIdx.x * {self.vector}"
         self.begin = thread if begin == "0" else begin if thread == "0" else f"begin + {thread}"
         self.end = f"(place < {self.rows} ? {end} : 0)" if self._ragged else end
         guards = [f"place < {self.rows}"] if self._ragged else []
@@ -139,10 +141,10 @@ class Rows(Values):
         # What is the same for the whole row is computed outside of the loop.
         for a in (*(e.inputs[0] for e in reductions), *(a for _, a in full)):
             self._hoist(a, set())
-        self._begin_loop()
+        self._begin_loop(full)
         for j, a in full:
-            at = self._place(self.space, range(len(self.space)))
-            self._line(f"out{j}[{at}] = {self._stored(self._value(a), a.aval.dtype)};")
+            at = f"out{j}[{self._place(self.space, range(len(self.space)))}]" if self.across else f"q{j}.item[e]"
+            self._line(f"{at} = {self._stored(self._value(a), a.aval.dtype)};")
         for e, op, kind, total in totals:
             self._line(f"{total} = {op}::apply({total}, {cast(kind, self._value(e.inputs[0]))});")
         self._end_loop()
@@ -202,12 +204,12 @@ class Rows(Values):
         """Arrays for the operands that several passes read, if a thread has few enough elements of a row."""
         passes = [self._operands_of(level) for level in levels]
         several = [v for v in self.body.invars if sum(v in found for found in passes) > 1]
-        self.count_of_row = -(-self.row_size // self.width)
-        bytes_kept = self.count_of_row * sum(max(v.aval.dtype.itemsize, 4) for v in several)
-        if several and not self.across and bytes_kept <= _KEPT_BYTES:
+        self.packs_of_row = -(-self.row_size // (self.width * self.vector))
+        kept = self.packs_of_row * self.vector * sum(v.aval.dtype.itemsize for v in several)
+        if several and not self.across and kept <= _KEPT_BYTES:
             for v in several:
                 self.registers[v] = f"row{self.number[v]}"
-                self._line(f"{c_type(v.aval.dtype)} row{self.number[v]}[{self.count_of_row}];")
+                self._line(f"Pack<{c_type(v.aval.dtype)}, {self.vector}> {self.registers[v]}[{self.packs_of_row}];")
         self.loaded: set[Var] = set()
 
     def _operands_of(self, level: int) -> set[Var]:
@@ -222,32 +224,37 @@ class Rows(Values):
                 todo += self.defs[v].inputs if v in self.defs else []
         return found & self.number.keys()
 
-    def _begin_loop(self) -> None:
-        step = self.height if self.across else self.width
+    def _begin_loop(self, full: list[tuple[int, Atom]]) -> None:
+        step = self.height if self.across else self.width * self.vector
         if self.registers:
             self._line("#pragma unroll")
-            self._line(f"for (int n = 0; n < {self.count_of_row}; ++n) {{")
-            self._line(f"    const {self.index} r = n * {step} + threadIdx.x;")
+            self._line(f"for (int n = 0; n < {self.packs_of_row}; ++n) {{")
+            self._line(f"    const {self.index} r = n * {step} + {self.begin};")
             if self.row_size % step:
                 self._line(f"    if (r >= {self.row_size}) continue;")
         else:
             self._line(f"for ({self.index} r = {self.begin}; r < {self.end}; r += {step}) {{")
         self.indent += 1
         self.inner = {}
+        if not self.across:
+            self._open_packs(full)
 
     def _end_loop(self) -> None:
+        if not self.across:
+            self._close_packs()
         self.inner = None
         self.indent -= 1
         self._line("}")
 
-    def _read(self, v: Var, along: Any) -> str:
-        if v not in self.registers or self.inner is None:
-            return super()._read(v, along)
-        element = f"{self.registers[v]}[n]"
+    def _pack(self, v: Var, along: tuple[int, ...]) -> str:
+        if v not in self.registers:
+            return super()._pack(v, along)
+        kept = f"{self.registers[v]}[n]"
         if v not in self.loaded:
             self.loaded.add(v)
-            self._line(f"{element} = in{self.number[v]}[{self._place(v.aval.shape, along)}];")
-        return f"load({element})" if is_half(v.aval.dtype) else element
+            place = f"in{self.number[v]} + {self._place(v.aval.shape, along)}"
+            self._read_ahead(f"{kept} = pack_at<{self.vector}, aligned>({place});")
+        return f"{kept}.item[e]"
 
     def _hoist(self, a: Atom, seen: set[Var]) -> None:
         """Write the values that a full value needs and that are the same for the whole row."""

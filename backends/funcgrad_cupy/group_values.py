@@ -57,7 +57,15 @@ class Values:
         self.names: dict[Var, str] = {}
         self.inner: dict[Var, str] | None = None
         self.count = 0
+        #: So many elements along the last axis are moved at a time.
+        self.vector = self._vector()
+        self.packs: dict[tuple[Var, tuple[int, ...]], str] | None = None
         self.index = "int" if math.prod(space) < 2**31 else "index_t"
+
+    def _vector(self) -> int:
+        """How many elements of each operand and result 16 bytes hold, if rows along the last axis are multiples of that."""
+        widest = max((a.aval.dtype.itemsize for a in (*self.body.invars, *self.body.outs)), default=4)
+        return math.gcd(16 // widest, self.space[-1]) if self.space else 1
 
     def _parameters(self) -> list[str]:
         outs = [f"{c_type(a.aval.dtype)} *__restrict__ out{i}" for i, a in enumerate(self.body.outs)]
@@ -101,8 +109,48 @@ class Values:
         return " + ".join(terms) or "0"
 
     def _read(self, v: Var, along: Sequence[int]) -> str:
-        text = f"in{self.number[v]}[{self._place(v.aval.shape, along)}]"
+        if self.packs is None:
+            text = f"in{self.number[v]}[{self._place(v.aval.shape, along)}]"
+        else:
+            text = self._pack(v, tuple(along))
         return f"load({text})" if is_half(v.aval.dtype) else text
+
+    # Packs: the elements r to r + vector - 1 of a row, which lie along the last axis ------------------------------------
+
+    def _open_packs(self, full: Sequence[tuple[int, Atom]]) -> None:
+        """Begin the loop over the elements of a pack. Operands are read ahead of it, results written behind it."""
+        self.packs, self.inner, self.full = {}, {}, full
+        self.ahead = len(self.lines)
+        for j, a in full:
+            self._line(f"Pack<{c_type(a.aval.dtype)}, {self.vector}> q{j};")
+        self._line("#pragma unroll")
+        self._line(f"for (int e = 0; e < {self.vector}; ++e) {{")
+        self.indent += 1
+
+    def _close_packs(self) -> None:
+        self.packs = self.inner = None
+        self.indent -= 1
+        self._line("}")
+        for j, _ in self.full:
+            self._line(f"put<aligned>(out{j} + {self._place(self.space, range(len(self.space)))}, q{j});")
+
+    def _read_ahead(self, text: str) -> None:
+        self.lines.insert(self.ahead, "    " * (self.indent - 1) + text)
+        self.ahead += 1
+
+    def _pack(self, v: Var, along: tuple[int, ...]) -> str:
+        """An operand's element of the pack."""
+        assert self.packs is not None
+        varies = bool(along) and along[-1] == len(self.space) - 1 and v.aval.shape[-1] > 1
+        if (v, along) not in self.packs:
+            self.count += 1
+            name, place = f"p{self.count}", f"in{self.number[v]} + {self._place(v.aval.shape, along)}"
+            read = f"pack_at<{self.vector}, aligned>({place})" if varies else f"*({place})"
+            self._read_ahead(f"const auto {name} = {read};")
+            self.packs[v, along] = f"{name}.item[e]" if varies else name
+        return self.packs[v, along]
+
+    # Texts ------------------------------------------------------------------------------------------------------------
 
     def _stored(self, text: str, dtype: np.dtype[Any]) -> str:
         return f"store<{c_type(dtype)}>({text})" if is_half(dtype) else text
@@ -151,7 +199,10 @@ class Values:
         if name == "iota":
             axis = eqn.params["axis"]
             axis = axis if out.shape == self.space else self.kept[axis]
-            return self._rounded(cast(compute_type(out.dtype), self._coordinate(axis)), out.dtype)
+            coordinate = self._coordinate(axis)
+            if self.packs is not None and axis == len(self.space) - 1:
+                coordinate += " + e"
+            return self._rounded(cast(compute_type(out.dtype), coordinate), out.dtype)
         if name == "broadcast_in_dim":
             (x,) = eqn.inputs
             if isinstance(x, Var) and x in self.number and x.aval.shape:

@@ -26,7 +26,7 @@ from .device import Device
 from .group import GroupKernel, can_write, write_group
 from .indexing import INDEXING
 from .kernels import launches
-from .kernels.geometry import THREADS
+from .kernels.geometry import MOST_BLOCKS, THREADS
 from .kernels.launch_reduction import arg_extremum, cumulative, reduce
 from .kernels.launch_sort import longest_row, sort_rows
 from .movement import MOVEMENT, moved_to_end, rev, transpose
@@ -44,14 +44,14 @@ def launch_group(device: Device, kernel: GroupKernel, outs: Sequence[Any], ins: 
     if not size:
         return
     args = [*outs, *ins]
-    if not kernel.vector:
-        args += [device.empty(n, dtype) for n, dtype in kernel.partials]
-        for name, grid, block in kernel.launches:
-            device.launch_text(kernel.text, name, grid, block, args)
+    kind = "<true>" if all(device.pointer(a) % 16 == 0 for a in args) else "<false>"
+    if kernel.vector:
+        grid = min(max(-(-size // (kernel.vector * THREADS)), 1), MOST_BLOCKS)
+        device.launch_text(kernel.text, "group" + kind, (grid,), (THREADS,), [*args, np.int64(size)])
         return
-    vector = kernel.vector if all(device.pointer(a) % 16 == 0 for a in args) else 1
-    grid = min(max(-(-(size // vector) // THREADS), 1), 4096)
-    device.launch_text(kernel.text, f"group<{vector}>", (grid,), (THREADS,), [*args, np.int64(size)])
+    args += [device.empty(n, dtype) for n, dtype in kernel.partials]
+    for name, grid, block in kernel.launches:
+        device.launch_text(kernel.text, name + kind, grid, block, args)
 
 
 @lru_cache(maxsize=4096)

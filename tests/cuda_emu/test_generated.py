@@ -131,9 +131,9 @@ def test_few_long_rows_are_cut_in_parts() -> None:
 
 def test_operands_that_several_passes_read_stay_in_registers() -> None:
     def read(columns):
-        return _group(nn.softmax, np.ones((3, columns), "float32")).text.count("= in0[")
+        return _group(nn.softmax, np.zeros((1024, columns), "float32")).text.count("(in0 +")
 
-    assert (read(4096), read(4097)) == (1, 3)
+    assert (read(8192), read(8193)) == (1, 3)
 
 
 def test_integers_wrap_and_divide_as_numpy_in_check_mode() -> None:
@@ -168,11 +168,26 @@ def test_indexing_in_check_mode() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-def test_vectors_and_addresses_that_are_not_aligned() -> None:
+def test_addresses_that_are_not_aligned_give_the_same_bits() -> None:
+    x = np.random.default_rng(0).standard_normal(1 + 3 * 64).astype("float32")
+
+    def f(a, b):
+        return a * 2, a + b, fnp.sum(a * a, axis=1), nn.softmax(a)
+
     with fg.use_backend("cuda_emu") as backend:
-        base = backend.asarray(np.arange(11, dtype="float32"))
-        shifted = backend.on.view(base, (10,), 1)
-        np.testing.assert_array_equal((shifted * 2).get(), 2 * np.arange(1, 11, dtype="float32"))
+        base, bias = backend.asarray(x), backend.asarray(x[:64])
+        shifted, aligned = backend.on.view(base, (3, 64), 1), backend.asarray(x[1:].reshape(3, 64))
+        assert backend.on.pointer(shifted) % 16 and not backend.on.pointer(aligned) % 16
+        for found, expected in zip(fg.jit(f)(shifted, bias), fg.jit(f)(aligned, bias), strict=True):
+            np.testing.assert_array_equal(found.get(), expected.get())
+
+
+@pytest.mark.parametrize("columns, size", [(64, 8), (12, 4), (5, 1)])
+def test_elements_are_moved_16_bytes_at_a_time(columns, size) -> None:
+    x, b, c = np.ones((6, columns), "float16"), np.ones(columns, "float16"), np.ones((6, 1), "float16")
+    for f in (lambda x, b, c: (x + b) * c, lambda x, b, c: fnp.max((x + b) * c, axis=1)):
+        text = _group(f, x, b, c).text
+        assert text.count(f"= pack_at<{size}, aligned>") == 2 and text.count("= *(in") == 1
 
 
 @pytest.mark.parametrize("arch", [75, 90, 120])
@@ -191,12 +206,13 @@ def test_generated_kernels_compile_for_gpus(arch) -> None:
         with fg.use_backend("cuda_emu"):
             texts = fg.jit(f).lower(x, x).as_text("cuda")
         assert texts
-        cubin = nvrtc.compile_cubin("group.cu", {**headers(), "group.cu": texts}, ["group"], arch)
-        assert cubin.resources["group"].spills == 0
-        assert "group" in cubin.lowered
+        cubin = nvrtc.compile_cubin("group.cu", {**headers(), "group.cu": texts}, ["group<true>", "group<false>"], arch)
+        assert all(used.spills == 0 for used in cubin.resources.values())
         with fg.use_backend("cuda_emu"):
             long = fg.jit(f).lower(*[np.ones((2, 50_000), dtype)] * 2).as_text("cuda")
-        assert nvrtc.compile_cubin("long.cu", {**headers(), "long.cu": long}, ["group_0", "group_1"], arch).lowered
+        assert nvrtc.compile_cubin(
+            "long.cu", {**headers(), "long.cu": long}, ["group_0<true>", "group_1<false>"], arch
+        ).lowered
 
 
 def test_an_index_of_64_bits_from_two_to_the_31_elements() -> None:

@@ -90,5 +90,20 @@ template <class T> __device__ __forceinline__ T integer_power(T x, T y) {
     return T(result);
 }
 
-// As many elements as one instruction moves of an array.
+// Neighbouring elements of an array: one instruction moves them, of up to 16 bytes, where they are aligned.
 template <class T, int size> struct alignas(sizeof(T) * size) Pack { T item[size]; };
+template <int size, bool aligned, class T> __device__ __forceinline__ Pack<T, size> pack_at(const T *x) {
+    if constexpr (aligned) {
+        return *reinterpret_cast<const Pack<T, size> *>(x);
+    } else {
+        Pack<T, size> found;
+        for (int e = 0; e < size; ++e) found.item[e] = x[e];
+        return found;
+    }
+}
+template <bool aligned, class T, int size> __device__ __forceinline__ void put(T *y, const Pack<T, size> &pack) {
+    if constexpr (aligned)
+        *reinterpret_cast<Pack<T, size> *>(y) = pack;
+    else
+        for (int e = 0; e < size; ++e) y[e] = pack.item[e];
+}

@@ -27,7 +27,7 @@ BLOCKS = 1024
 #: Shared memory that a block has without asking for more.
 SHARED_BYTES = 48 * 1024
 #: Enough blocks for elements that are independent; loops over the grid do the rest.
-_MOST_BLOCKS = 4096
+MOST_BLOCKS = 4096
 
 
 def computation_of(dtype: Any) -> np.dtype[Any]:
@@ -44,7 +44,7 @@ def bits_of(dtype: Any) -> np.dtype[Any]:
 def elements(device: Any, family: str, name: str, args: Sequence[Any], count: int) -> None:
     """Launch a kernel that loops over ``count`` independent elements, its last argument."""
     if count:
-        grid = (min(-(-count // THREADS), _MOST_BLOCKS),)
+        grid = (min(-(-count // THREADS), MOST_BLOCKS),)
         device.launch(family, name, grid, (THREADS,), [*args, np.int64(count)])
 
 
