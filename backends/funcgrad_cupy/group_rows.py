@@ -1,7 +1,8 @@
 """Groups with reductions: all elements of a row of the space, and what they are reduced to, belong together.
 
-In the layout *along* the threads of a block go along one row. In *across*, where the last axis is kept, neighbouring
-threads have neighbouring rows and read neighbouring elements; threadIdx.y goes along a row. What needs the result of a
+In the layout *along* the threads of a block go along one row, or those of a warp where rows are short and many. In *across*,
+where the last axis is kept, neighbouring threads have neighbouring rows and read neighbouring elements; threadIdx.y goes
+along a row. What needs the result of a
 reduction is in a later pass over the row. Operands that several passes read stay in registers if a thread has few elements
 of a row, else they come from the cache again.
 
@@ -32,6 +33,8 @@ _LEAST_ALONG = 4096
 _LEAST_ACROSS = 16
 #: So many bytes of a row a thread may keep in registers, of all operands together.
 _KEPT_BYTES = 128
+#: A warp has a row to itself if each of its threads has so many packs of it at most.
+_PACKS_OF_LANE = 4
 
 _PARTIAL = {"float": "f4", "double": "f8", "int": "i4", "unsigned": "u4", "long long": "i8", "unsigned long long": "u8"}
 
@@ -46,6 +49,7 @@ class Rows(Values):
         super().__init__(body, space, axes)
         # A loop's last step goes beyond the row's end.
         self.index = "int" if self.rows * self.row_size < 2**31 - 2**16 else "index_t"
+        self.by_warp = False
         self.across = bool(self.kept) and self.kept[-1] == len(space) - 1 and space[-1] > 1
         if self.across:
             few = self.rows < BLOCKS * THREADS
@@ -57,7 +61,13 @@ class Rows(Values):
         else:
             self.blocks, self.height = self.rows, 1
             self.parts, self.chunk = parts_of(self.row_size, self.blocks, _LEAST_ALONG)
-            self.width = row_threads(-(-self.chunk // self.vector))
+            packs, stacked = -(-self.chunk // self.vector), min(THREADS // 32, self.rows // BLOCKS)
+            self.by_warp = stacked > 1 and packs <= 32 * _PACKS_OF_LANE
+            if self.by_warp:
+                self.height, self.width = stacked, 32
+                self.blocks = -(-self.rows // stacked)
+            else:
+                self.width = row_threads(packs)
         self.reductions = [e for e in body.eqns if e.primitive.name in REDUCTIONS]
         self.partials = (
             [(self.rows * self.parts, np.dtype(_PARTIAL[_accumulation(e)[1]])) for e in self.reductions]
@@ -102,6 +112,10 @@ class Rows(Values):
         if self.across:
             self._line(f"const index_t place = index_t(blockIdx.x) * {self.width} + threadIdx.x;")
             self._line(f"const {self.index} k = {self.index}(place < {self.rows} ? place : {self.rows - 1});")
+        elif self.by_warp:
+            self._line(f"const {self.index} k = {self.index}(blockIdx.x) * {self.height} + threadIdx.y;")
+            if self.rows % self.height:
+                self._line(f"if (k >= {self.rows}) return;")
         else:
             self._line(f"const {self.index} k = blockIdx.x;")
         begin, end = "0", str(self.row_size)
@@ -114,7 +128,7 @@ class Rows(Values):
         self.begin = thread if begin == "0" else begin if thread == "0" else f"begin + {thread}"
         self.end = f"(place < {self.rows} ? {end} : 0)" if self._ragged else end
         guards = [f"place < {self.rows}"] if self._ragged else []
-        guards += ["threadIdx.y == 0"] if self.height > 1 else []
+        guards += ["threadIdx.y == 0"] if self.across and self.height > 1 else []
         guards += [] if self.across else ["threadIdx.x == 0"]
         self.leads = guards
 
@@ -185,7 +199,7 @@ class Rows(Values):
 
     def _of_block(self, op: str, total: str) -> str:
         if not self.across:
-            return f"block_reduce<{op}>({total})"
+            return f"{'warp' if self.by_warp else 'block'}_reduce<{op}>({total})"
         return total if self.height == 1 else f"column_reduce<{op}>({total})"
 
     def _name_result(self, e: Eqn, text: str) -> None:

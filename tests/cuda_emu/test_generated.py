@@ -61,12 +61,14 @@ def groups(draw):
     return f, shape, small, draw(st.sampled_from(["float32", "float64", "float16"]))
 
 
-@pytest.fixture(params=["whole", "parts"])
+@pytest.fixture(params=["whole", "parts", "warps"])
 def cut(request, monkeypatch):
-    """Rows once as they are, once cut in parts already at small sizes."""
+    """Rows once as they are, once cut in parts already at small sizes, and once several in a block already if few."""
     if request.param == "parts":
         monkeypatch.setattr(group_rows, "_LEAST_ALONG", 8)
         monkeypatch.setattr(group_rows, "_LEAST_ACROSS", 2)
+    if request.param == "warps":
+        monkeypatch.setattr(group_rows, "BLOCKS", 1)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -125,6 +127,8 @@ def test_few_long_rows_are_cut_in_parts() -> None:
     assert [grid for _, grid, _ in softmax.launches] == [(2, 256)] * 3
     bias = _group(lambda x: fnp.sum(x * x, axis=0), np.ones((4096, 512), "float32"))
     assert [launch[1:] for launch in bias.launches] == [((16, 32), (32, 8)), ((16, 1), (32, 8))]
+    short = _group(lambda x: nn.softmax(x), np.ones((8191, 512), "float32"))
+    assert [launch[1:] for launch in short.launches] == [((1171, 1), (32, 7))]
     many = _group(lambda x: fnp.sum(x * x, axis=1), np.ones((2**11, 2**10), "float32"))
     assert [launch[1:] for launch in many.launches] == [((2**11, 1), (256, 1))]
 
