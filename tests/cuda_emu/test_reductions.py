@@ -157,7 +157,11 @@ def test_a_long_cumulative_sum_is_three_launches(device, monkeypatch):
     assert seen == [("reduce_rows<float, float, Sum>", (1, 4)), (sums, (1, 1)), (sums, (1, 4))]
 
 
-def test_the_same_bits_in_every_run(device, cut):
-    x = device.put(numbers((3, 997), np.float32))
-    found = [device.get(launch_reduction.reduce(device, x, "Sum", (0, 1))) for _ in range(2)]
-    assert found[0].tobytes() == found[1].tobytes()
+@pytest.mark.parametrize("columns", [333, 1000])
+def test_the_same_bits_in_every_run_and_at_every_address(device, cut, columns):
+    x = numbers(3 * columns + 1, np.float32)
+    shifted = device.view(device.put(x), (3, columns), 1)
+    found = {device.get(launch_reduction.reduce(device, shifted, "Sum", (1,))).tobytes() for _ in range(2)}
+    aligned = device.put(x[1:].reshape(3, columns))
+    assert device.pointer(shifted) % 16 and not device.pointer(aligned) % 16
+    assert found == {device.get(launch_reduction.reduce(device, aligned, "Sum", (1,))).tobytes()}

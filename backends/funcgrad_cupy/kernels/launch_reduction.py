@@ -56,6 +56,15 @@ def _reduce_middle(device: Any, x: Any, op: str, dtype: Any) -> Any:
     return reduce_columns(device, x, op, dtype)
 
 
+def _reduce_parts(device: Any, y: Any, x: Any, op: str, rows: int, columns: int, parts: int, chunk: int) -> None:
+    """One launch: the parts of rows of x into y."""
+    if rows:
+        size = 16 // x.dtype.itemsize
+        threads = row_threads(chunk if columns % size else chunk // size)
+        name = f"reduce_rows<{_element(x.dtype, op)}, {_element(y.dtype, op)}, {op}>"
+        device.launch("reduction", name, (rows, parts), (threads,), [y, x, _i64(columns), _i64(chunk)])
+
+
 def reduce_rows(device: Any, x: Any, op: str, dtype: Any = None) -> Any:
     """``op`` along the last axis; in ``dtype``, that of ``x`` by default."""
     rows, columns = rows_of(x)
@@ -64,9 +73,7 @@ def reduce_rows(device: Any, x: Any, op: str, dtype: Any = None) -> Any:
     y = device.empty(
         (*x.shape[:-1], parts) if parts > 1 else x.shape[:-1], computation_of(dtype) if parts > 1 else dtype
     )
-    if rows:
-        name = f"reduce_rows<{_element(x.dtype, op)}, {_element(y.dtype, op)}, {op}>"
-        device.launch("reduction", name, (rows, parts), (row_threads(chunk),), [y, x, _i64(columns), _i64(chunk)])
+    _reduce_parts(device, y, x, op, rows, columns, parts, chunk)
     return y if parts == 1 else reduce_rows(device, y, op, dtype)
 
 
@@ -121,8 +128,7 @@ def cumulative(device: Any, x: Any, op: str) -> Any:
     totals = None
     if parts > 1:
         totals = device.empty((rows, parts), computation_of(x.dtype))
-        name = f"reduce_rows<{_element(x.dtype, op)}, {_element(totals.dtype, op)}, {op}>"
-        device.launch("reduction", name, (rows, parts), (row_threads(chunk),), [totals, x, _i64(columns), _i64(chunk)])
+        _reduce_parts(device, totals, x, op, rows, columns, parts, chunk)
         totals = cumulative(device, totals, op)
     args = [y, x, totals, _i64(columns), _i64(chunk)]
     device.launch("reduction", f"cumulative<{_element(x.dtype, op)}, {op}>", (rows, parts), (row_threads(chunk),), args)

@@ -2,14 +2,28 @@
 // timing. What is too long for one block is cut in parts, blockIdx.y, whose results a second launch combines.
 #include "prelude.cuh"
 
-// A block a row, or a part of one: y[row, part] = op over the j of the part of x[row, j].
+// A block a row, or a part of one: y[row, part] = op over the j of the part of x[row, j]. 16 bytes at a time where rows hold
+// whole vectors; a thread has the same elements wherever in memory the array begins.
 template <class In, class Out, class Op>
 __global__ void reduce_rows(Out *y, const In *__restrict__ x, index_t columns, index_t chunk) {
     using C = compute_t<Out>;
+    constexpr int size = Vector<In>::size;
     const In *row = x + blockIdx.x * columns;
-    const index_t end = min(columns, (blockIdx.y + 1) * chunk);
+    const index_t begin = blockIdx.y * chunk, end = min(columns, begin + chunk);
     C value = Op::template identity<C>();
-    for (index_t j = blockIdx.y * chunk + threadIdx.x; j < end; j += blockDim.x) value = Op::apply(value, C(load(row[j])));
+    if (columns % size) {
+        for (index_t j = begin + threadIdx.x; j < end; j += blockDim.x) value = Op::apply(value, C(load(row[j])));
+    } else {
+        const bool aligned = reinterpret_cast<unsigned long long>(x) % sizeof(Vector<In>) == 0;
+        for (index_t j = begin + threadIdx.x * size; j < end; j += blockDim.x * size) {
+            Vector<In> part;
+            if (aligned)
+                part = *reinterpret_cast<const Vector<In> *>(row + j);
+            else
+                for (int e = 0; e < size; ++e) part.item[e] = row[j + e];
+            for (int e = 0; e < size; ++e) value = Op::apply(value, C(load(part.item[e])));
+        }
+    }
     value = block_reduce<Op>(value);
     if (threadIdx.x == 0) y[blockIdx.x * index_t(gridDim.y) + blockIdx.y] = store<Out>(value);
 }
