@@ -182,14 +182,16 @@ class Arena:
         regions.append(("%arena", None, []))
         for buffer in sorted(self._buffers, key=lambda b: (-b.size, b.begin)):
             first, last = buffer.begin, end if buffer.end is None else buffer.end
-            base, place = (buffer.home.pointer, 0) if buffer.home is not None else ("", 0)
-            for base, limit, taken in regions if buffer.home is None else ():
+            where = None if buffer.home is None else (buffer.home.pointer, 0)
+            for base, limit, taken in regions if where is None else ():
                 place = _gap(buffer.size, [t[2:] for t in taken if t[0] < last and first < t[1]])
                 if limit is None or place + buffer.size <= limit:
                     taken.append((first, last, place, place + buffer.size))
                     self.size = max(self.size, place + buffer.size) if limit is None else self.size
+                    where = base, place
                     break
-            lines[first] = f"  {buffer.pointer} = getelementptr i8, ptr {base}, i64 {place}"
+            assert where is not None
+            lines[first] = f"  {buffer.pointer} = getelementptr i8, ptr {where[0]}, i64 {where[1]}"
 
 
 def _gap(size: int, taken: list[tuple[int, int]]) -> int:

@@ -19,6 +19,7 @@ from funcgrad.compiler.fission import split_products
 from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.program import compile_jaxpr
+from funcgrad.compiler.schedule import schedule
 from funcgrad.compiler.simplify import simplify
 from funcgrad.core.backend import get_backend
 from funcgrad.core.config import config
@@ -296,5 +297,5 @@ def compile_program(jaxpr: Jaxpr, backend: Any, fast_math: bool = False) -> Prog
     found = jaxpr.memo.get(key)
     if found is None:
         lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
-        found = jaxpr.memo[key] = Program(lean, fuse(split_products(lean), FUSABLE, is_native), fast_math)
+        found = jaxpr.memo[key] = Program(lean, schedule(fuse(split_products(lean), FUSABLE, is_native)), fast_math)
     return found

@@ -13,9 +13,8 @@ processor; many small ones, each of them adding to a matrix in memory, do not. S
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from ..core.ir import Atom, Eqn, Jaxpr, Var
+from ..core.ir import Atom, Eqn, Jaxpr, Var, map_subjaxprs
 from ..core.types import Aval
 from ..primitives import add, dot_general, reduce_sum
 
@@ -33,19 +32,12 @@ def split_products(jaxpr: Jaxpr) -> Jaxpr:
         if any(e.primitive.control for e in jaxpr.eqns):
             eqns: list[Eqn] = []
             for eqn in jaxpr.eqns:
-                eqn = (
-                    eqn.replace(params={k: _inner(v) for k, v in eqn.params.items()}) if eqn.primitive.control else eqn
-                )
+                if eqn.primitive.control:
+                    eqn = eqn.replace(params=map_subjaxprs(split_products, eqn.params))
                 eqns += _Split(eqn).eqns if eqn.primitive.name == "scan" and eqn.params["length"] > 1 else [eqn]
             found = Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
         jaxpr.memo["products split"] = found
     return found
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(_inner, value))
-    return split_products(value) if isinstance(value, Jaxpr) else value
 
 
 def _bytes(aval: Aval) -> int:
@@ -54,6 +46,23 @@ def _bytes(aval: Aval) -> int:
 
 def _shifted(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(a + 1 for a in axes)
+
+
+def _outer_product(term: Eqn, made: dict[Var, Eqn]) -> Eqn:
+    """A product of two broadcasts, each along the axes of the other, as the product without contraction that it is."""
+    if term.primitive.name != "mul":
+        return term
+    factors = [made.get(a) if isinstance(a, Var) else None for a in term.inputs]
+    spread = [e for e in factors if e is not None and e.primitive.name == "broadcast_in_dim" and e.inputs[0].aval.shape]
+    if len(spread) != 2:
+        return term
+    x, y = sorted(spread, key=lambda e: tuple(e.params["dims"]))
+    shapes = (*x.inputs[0].aval.shape, *y.inputs[0].aval.shape)
+    axes = (*x.params["dims"], *y.params["dims"])
+    if axes != tuple(range(term.outputs[0].aval.ndim)) or shapes != term.outputs[0].aval.shape:
+        return term
+    params = {"dimension_numbers": (((), ()), ((), ()))}
+    return Eqn(dot_general, [x.inputs[0], y.inputs[0]], term.outputs, params, term.source)
 
 
 class _Split:
@@ -117,14 +126,15 @@ class _Split:
             if term is not None and self.uses[term.outputs[0]] == 1 and part.aval.shape == carry.aval.shape:
                 sums.append((i, total, term))
         # A sum over axes is worth it if what it sums is stacked anyway.
-        for i, total, term in sorted(sums, key=lambda s: s[2].primitive.name != "dot_general"):
+        for i, total, made_by in sorted(sums, key=lambda s: s[2].primitive.name == "reduce_sum"):
+            term = _outer_product(made_by, made)
             if (term.primitive.name == "dot_general" and self._product_pays(term)) or (
                 term.primitive.name == "reduce_sum" and term.inputs[0] in self.stacked
             ):
                 for a in term.inputs:
                     self._stack(a)
                 self.summed[i] = term
-                gone |= {total, term}
+                gone |= {total, made_by}
         return gone
 
     def _product_pays(self, term: Eqn) -> bool:

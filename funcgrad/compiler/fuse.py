@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 
-from ..core.ir import Atom, Eqn, Jaxpr, Literal, Var
+from ..core.ir import Atom, Eqn, Jaxpr, Literal, Var, map_subjaxprs
 from .fusion import fusion
 from .grouping import Graph, Group, find_groups
 
@@ -32,13 +32,7 @@ def _fuse_bodies(jaxpr: Jaxpr, fusable: Container[str], worth: Callable[[Eqn], b
     eqns: list[Eqn] = []
     for eqn in jaxpr.eqns:
         if eqn.primitive.control:
-            params = dict(eqn.params)
-            for name, value in params.items():
-                if isinstance(value, Jaxpr):
-                    params[name] = fuse(value, fusable, worth, least)
-                elif isinstance(value, tuple):
-                    params[name] = tuple(fuse(v, fusable, worth, least) if isinstance(v, Jaxpr) else v for v in value)
-            eqn = eqn.replace(params=params)
+            eqn = eqn.replace(params=map_subjaxprs(lambda body: fuse(body, fusable, worth, least), eqn.params))
         eqns.append(eqn)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 
-from ..core.ir import Eqn, Jaxpr
+from ..core.ir import Eqn, Jaxpr, map_subjaxprs
 from .algebra import Rule
 from .dce import eliminate_dead_code
 from .inline import inline_calls
@@ -54,14 +54,6 @@ def _simplify_bodies(
     eqns: list[Eqn] = []
     for eqn in jaxpr.eqns:
         if eqn.primitive.control:
-            params = dict(eqn.params)
-            for name, value in params.items():
-                if isinstance(value, Jaxpr):
-                    params[name] = simplify(value, known, rules, kernels)
-                elif isinstance(value, tuple) and any(isinstance(v, Jaxpr) for v in value):
-                    params[name] = tuple(
-                        simplify(v, known, rules, kernels) if isinstance(v, Jaxpr) else v for v in value
-                    )
-            eqn = eqn.replace(params=params)
+            eqn = eqn.replace(params=map_subjaxprs(lambda body: simplify(body, known, rules, kernels), eqn.params))
         eqns.append(eqn)
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)

@@ -9,7 +9,7 @@ parameters (the body of a loop, a jitted call) has no consts: what it closes ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .types import Aval
 if TYPE_CHECKING:
     from .trace import Primitive
 
-__all__ = ["Atom", "Eqn", "Jaxpr", "Literal", "Var", "check", "subjaxprs"]
+__all__ = ["Atom", "Eqn", "Jaxpr", "Literal", "Var", "check", "map_subjaxprs", "subjaxprs"]
 
 
 class Var:
@@ -133,6 +133,17 @@ def subjaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:
             for item in value:
                 if isinstance(item, Jaxpr):
                     yield item
+
+
+def map_subjaxprs(function: Callable[[Jaxpr], Jaxpr], params: dict[str, Any]) -> dict[str, Any]:
+    """An equation's parameters with other jaxprs in place of those that they hold, directly or in tuples."""
+
+    def mapped(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(mapped, value)) if any(isinstance(v, Jaxpr) for v in value) else value
+        return function(value) if isinstance(value, Jaxpr) else value
+
+    return {name: mapped(value) for name, value in params.items()}
 
 
 def check(jaxpr: Jaxpr, *, nested: bool = False) -> None:
