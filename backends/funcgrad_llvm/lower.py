@@ -72,8 +72,9 @@ def is_native(eqn: Eqn) -> bool:
     """Whether an equation, with all that it holds, can be written as native code."""
     name = eqn.primitive.name
     atoms: list[Any] = [*eqn.inputs, *eqn.outputs]
-    # What has no elements is left to NumPy.
-    if not all(_is_supported(a.aval.dtype) and a.aval.size for a in atoms):
+    # What has no elements is left to NumPy, and so is what computes with complex numbers: those with rules are pairs by now.
+    parts = name in ("complex", "imag", "real")
+    if not all((parts or _is_supported(a.aval.dtype)) and a.aval.size for a in atoms):
         return False
     if name in ("scan", "while", "cond"):
         bodies = [v for p in eqn.params.values() for v in (p if isinstance(p, tuple) else (p,)) if isinstance(v, Jaxpr)]
@@ -301,7 +302,10 @@ class Lowerer:
 
     def fill(self, target: View, value: Any) -> None:
         """The same number everywhere."""
-        if target.size:
+        if target.dtype.kind == "c":
+            self.fill(target.part(imaginary=False), value.real)
+            self.fill(target.part(imaginary=True), value.imag)
+        elif target.size:
             constant = Literal(target.dtype.type(value), Aval((), target.dtype))
             self.group(_spread(constant, target.shape), target.shape, (), [], [target])
 

@@ -91,6 +91,12 @@ class View:
     def transposed(self, axes: tuple[int, ...]) -> View:
         return self.moved(tuple(self.shape[a] for a in axes), tuple(self.strides[a] for a in axes))
 
+    def part(self, imaginary: bool) -> View:
+        """The real or the imaginary parts of complex elements."""
+        dtype = np.dtype(f"f{self.dtype.itemsize // 2}")
+        strides = tuple(2 * s for s in self.strides)
+        return View(self.buffer, dtype, self.shape, strides, 2 * self.offset + imaginary)
+
     def reshaped(self, shape: tuple[int, ...]) -> View | None:
         """The same elements in another shape, or None where strides cannot say that."""
         if self.is_contiguous:

@@ -59,6 +59,10 @@ LOWERING["transpose"] = _defines_view(lambda x, params: x.transposed(params["axe
 LOWERING["copy"] = _defines_view(lambda x, params: x)
 
 
+LOWERING["real"] = _defines_view(lambda x, params: x.part(imaginary=False))
+LOWERING["imag"] = _defines_view(lambda x, params: x.part(imaginary=True))
+
+
 def _spread_axes(eqn: Eqn, target: View) -> list[tuple[Atom, View | None]]:
     """A broadcast is undone if it only adds axes of size 1."""
     (x,), dims = eqn.inputs, eqn.params["dims"]
@@ -72,9 +76,24 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
 
 
 PLACES["broadcast_in_dim"] = _spread_axes
+PLACES["complex"] = lambda eqn, target: [
+    (x, target.part(i == 1)) for i, x in enumerate(eqn.inputs) if x.aval.shape == target.shape
+]
 PLACES["copy"] = lambda eqn, target: [(eqn.inputs[0], target)]
 PLACES["reshape"] = lambda eqn, target: [(eqn.inputs[0], target.reshaped(eqn.inputs[0].aval.shape))]
 PLACES["transpose"] = lambda eqn, target: [(eqn.inputs[0], target.transposed(_inverse(eqn.params["axes"])))]
+
+
+@lowers("complex")
+def _complex(lowerer: Lowerer, eqn: Eqn) -> None:
+    target = lowerer.result(eqn.outputs[0])
+    for i, x in enumerate(eqn.inputs):
+        part = target.part(i == 1)
+        if isinstance(x, Literal):
+            lowerer.fill(part, x.value)
+        else:
+            view = lowerer.view(x)
+            lowerer.copy(view if view.shape else broadcast(view, {"shape": part.shape, "dims": ()}), part)
 
 
 @lowers("reshape")
@@ -85,7 +104,14 @@ def _reshape(lowerer: Lowerer, eqn: Eqn) -> None:
         lowerer.define(out, view)
         return
     target = lowerer.result(out)
-    lowerer.copy(x, target.moved(x.shape, contiguous_strides(x.shape)))
+    into = target.reshaped(x.shape)
+    if into is not None:
+        lowerer.copy(x, into)
+        return
+    # Neither shape has strides in the other's memory.
+    between = lowerer.temporary(x.dtype, x.shape)
+    lowerer.copy(x, between)
+    lowerer.copy(between.moved(target.shape, contiguous_strides(target.shape)), target)
 
 
 @lowers("optimization_barrier")

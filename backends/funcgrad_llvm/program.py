@@ -18,6 +18,7 @@ from funcgrad.compiler.buffers import nbytes
 from funcgrad.compiler.fission import split_products
 from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.memory import MemoryAnalysis
+from funcgrad.compiler.pairs import in_pairs
 from funcgrad.compiler.program import compile_jaxpr
 from funcgrad.compiler.schedule import schedule
 from funcgrad.compiler.simplify import simplify
@@ -297,5 +298,6 @@ def compile_program(jaxpr: Jaxpr, backend: Any, fast_math: bool = False) -> Prog
     found = jaxpr.memo.get(key)
     if found is None:
         lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
+        lean = simplify(in_pairs(lean), backend.ops, backend.rules)
         found = jaxpr.memo[key] = Program(lean, schedule(fuse(split_products(lean), FUSABLE, is_native)), fast_math)
     return found
