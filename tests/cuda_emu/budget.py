@@ -24,6 +24,7 @@ from funcgrad_cupy import nvrtc
 from funcgrad_cupy.kernels import (
     INSTANCES,
     launch_attention,
+    launch_convolution,
     launch_norm,
     launch_recurrent,
     launch_reduction,
@@ -80,6 +81,14 @@ def _ones(device, *shape, dtype=np.float32):
     return device.put(np.ones(shape, dtype))
 
 
+def _convolution(device, x, w, dtype):
+    """Padded, so that the result is as large as an image of filters of 3 x 3, and 3 x 3 of filters as large as an image."""
+    launch_convolution.convolution(
+        device, _ones(device, *x, dtype=dtype), _ones(device, *w, dtype=dtype), strides=(1, 1),
+        padding=((1, 1), (1, 1)), lhs_dilation=(1, 1), rhs_dilation=(1, 1), groups=1,
+    )  # fmt: skip
+
+
 #: Launches of which the requests are counted, at sizes that fill warps.
 LAUNCHES = {
     "copy": lambda d: launches.copy(d, _ones(d, 4096)),
@@ -97,6 +106,10 @@ LAUNCHES = {
     "attention_transposed": lambda d: launch_attention.attention_transposed(
         d, *(_ones(d, 1, 64, 1, 64, dtype=np.float16),) * 5, _ones(d, 1, 1, 64)
     ),
+    "convolution": lambda d: _convolution(d, (1, 4, 16, 16), (64, 4, 3, 3), np.float32),
+    "convolution of halves": lambda d: _convolution(d, (1, 4, 16, 16), (64, 4, 3, 3), np.float16),
+    "convolution, deep": lambda d: _convolution(d, (8, 1, 8, 8), (64, 1, 8, 8), np.float32),
+    "convolution of halves, deep": lambda d: _convolution(d, (8, 1, 8, 8), (64, 1, 8, 8), np.float16),
     "lstm": lambda d: launch_recurrent.lstm(
         d, _ones(d, 4, 2, 128), _ones(d, 32, 128), _ones(d, 2, 32), _ones(d, 2, 32)
     ),

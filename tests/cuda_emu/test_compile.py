@@ -28,7 +28,7 @@ needs_same = pytest.mark.skipif(VERSION != (13, 0), reason="the budget is that o
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 ARCHS = [75, 80, 86, 89, 90, 100, 120]
 #: Tensor-core products of this shape came with sm_80.
-SINCE = {"tensor_matmul": 80, "attention": 80}
+SINCE = {"tensor_matmul": 80, "attention": 80, "convolution": 80}
 BUDGET = json.loads(budget.FILE.read_text())
 
 
@@ -76,7 +76,9 @@ def test_the_budget_holds_what_the_kernels_were_written_for():
     static, memory = BUDGET["static"], BUDGET["memory"]
     assert not any(row["spills"] or "local" in row for family in static.values() for row in family.values())
     assert all(row["mma"] for name, row in static["attention"].items() if "__" in name and "delta" not in name)
-    assert all(memory[name]["shared read"][1] == 1 for name in ("attention", "attention_transposed"))
+    assert all(row["mma"] == 16 for name, row in static["convolution"].items() if "convolution<__" in name)
+    conflict_free = [name for name in memory if name.startswith(("attention", "convolution"))]
+    assert all(memory[name]["shared read"][1] == 1 for name in conflict_free)
     assert all(
         row["load16"] and row["store16"] for name, row in static["elementwise"].items() if name.startswith("copy<")
     )

@@ -62,16 +62,17 @@ template <class T> struct Sums {
     __device__ __forceinline__ void add(const T *left, const T *right) {
         const int row = threadIdx.x & 15, column = threadIdx.x >> 4 << 3;
 #pragma unroll
-        for (int word = 0; word < words; ++word)
+        for (int word = 0; word < words; ++word) {
+            T a[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) a[i] = left[Tiling<T>::at(row + 16 * i, word)];
 #pragma unroll
             for (int j = 0; j < 8; j += 2) {
-                const Pair<T> both = *reinterpret_cast<const Pair<T> *>(&right[Tiling<T>::at(column + j, word)]);
+                const Pair<T> b = *reinterpret_cast<const Pair<T> *>(&right[Tiling<T>::at(column + j, word)]);
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const T found = left[Tiling<T>::at(row + 16 * i, word)];
-                    sum[i][j] += found * both.first, sum[i][j + 1] += found * both.second;
-                }
+                for (int i = 0; i < 4; ++i) sum[i][j] += a[i] * b.first, sum[i][j + 1] += a[i] * b.second;
             }
+        }
     }
 
     template <class F> __device__ __forceinline__ void each(F visit) const {
@@ -178,27 +179,30 @@ __global__ void __launch_bounds__(threads) convolution(
         if (tap_y >= down_taps) tap_y -= down_taps, ++channel;
     };
 
+    // The steps of a word are `words` apart, so that neighbouring threads read neighbouring ones. Of what a thread reads, either
+    // its row or its steps are the same for all j.
+    const auto row_of = [](int j) { return int(deep ? threadIdx.x / words + 8 * j : threadIdx.x % side); };
+    const auto word_of = [](int j) { return int(deep ? threadIdx.x % words : threadIdx.x / side + 2 * j); };
+    const int column = threadIdx.x / words, weight = threadIdx.x % words;
     Word next_x[side / 8], next_w[side / 8];
     const auto fetch = [&] {
+        Place of_row, of_step[Tile::elements];
+        index_t of_weight[Tile::elements];
+        const T *from_w = w + column * filter;
 #pragma unroll
-        for (int j = 0; j < side / 8; ++j) {
-            const int row = deep ? threadIdx.x / words + 8 * j : threadIdx.x % side;
-            const int word = deep ? threadIdx.x % words : threadIdx.x / side + 2 * j;
-            const int column = threadIdx.x / words + 8 * j, weight = threadIdx.x % words;
-            T found[Tile::elements];
-#pragma unroll
-            for (int e = 0; e < Tile::elements; ++e) {
-                const Place of_row = row_places[row], of_step = step_places[word * Tile::elements + e];
-                const bool inside = unsigned(of_row.y + of_step.y) < unsigned(down.size) && unsigned(of_row.x + of_step.x) < unsigned(across.size);
-                found[e] = inside ? x[of_row.offset + of_step.offset] : store<T>(0.0f);
-            }
-            next_x[j] = Tile::word_of(found);
+        for (int j = 0; j < side / 8; ++j, from_w += 8 * filter) {
+            if (deep || j == 0) of_row = row_places[row_of(j)];
+            T found_x[Tile::elements], found_w[Tile::elements];
 #pragma unroll
             for (int e = 0; e < Tile::elements; ++e) {
-                const index_t at = weights[weight * Tile::elements + e];
-                found[e] = at >= 0 && column0 + column < shape.features ? w[column * filter + at] : store<T>(0.0f);
+                if (!deep || j == 0) of_step[e] = step_places[word_of(j) + words * e];
+                const bool inside = unsigned(of_row.y + of_step[e].y) < unsigned(down.size) &&
+                                    unsigned(of_row.x + of_step[e].x) < unsigned(across.size);
+                found_x[e] = inside ? x[of_row.offset + of_step[e].offset] : store<T>(0.0f);
+                if (j == 0) of_weight[e] = weights[weight + words * e];
+                found_w[e] = of_weight[e] >= 0 && column0 + column + 8 * j < shape.features ? from_w[of_weight[e]] : store<T>(0.0f);
             }
-            next_w[j] = Tile::word_of(found);
+            next_x[j] = Tile::word_of(found_x), next_w[j] = Tile::word_of(found_w);
         }
     };
 
@@ -211,10 +215,8 @@ __global__ void __launch_bounds__(threads) convolution(
         __syncthreads();
 #pragma unroll
         for (int j = 0; j < side / 8; ++j) {
-            const int row = deep ? threadIdx.x / words + 8 * j : threadIdx.x % side;
-            const int word = deep ? threadIdx.x % words : threadIdx.x / side + 2 * j;
-            tile_x[Tile::at(row, word)] = next_x[j];
-            tile_w[Tile::at(threadIdx.x / words + 8 * j, threadIdx.x % words)] = next_w[j];
+            tile_x[Tile::at(row_of(j), word_of(j))] = next_x[j];
+            tile_w[Tile::at(column + 8 * j, weight)] = next_w[j];
         }
         next_steps();
         __syncthreads();
