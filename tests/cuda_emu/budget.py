@@ -110,6 +110,8 @@ LAUNCHES = {
     "convolution of halves": lambda d: _convolution(d, (1, 4, 16, 16), (64, 4, 3, 3), np.float16),
     "convolution, deep": lambda d: _convolution(d, (8, 1, 8, 8), (64, 1, 8, 8), np.float32),
     "convolution of halves, deep": lambda d: _convolution(d, (8, 1, 8, 8), (64, 1, 8, 8), np.float16),
+    "convolution, few features": lambda d: _convolution(d, (1, 4, 16, 16), (2, 4, 3, 3), np.float32),
+    "convolution, few features, deep": lambda d: _convolution(d, (8, 1, 16, 16), (2, 1, 16, 16), np.float32),
     "lstm": lambda d: launch_recurrent.lstm(
         d, _ones(d, 4, 2, 128), _ones(d, 32, 128), _ones(d, 2, 32), _ones(d, 2, 32)
     ),

@@ -328,6 +328,30 @@ def test_the_tensor_cores_product_of_tf32(device):
     close(device.get(d), wide(cut(a)) @ wide(cut(b)), np.dtype(np.float32))
 
 
+MMA_BY_SHUFFLES = """
+#include "mma.cuh"
+__global__ void product(float *d, const __nv_bfloat16 *a, const __nv_bfloat16 *b) {
+    const int group = threadIdx.x >> 2, member = threadIdx.x & 3;
+    unsigned left[4], right[2];
+    for (int i = 0; i < 4; ++i) {
+        const __nv_bfloat16 *at = a + (group + 8 * (i & 1)) * 16 + 2 * member + 8 * (i >> 1);
+        left[i] = packed(at[0], at[1]);
+    }
+    for (int i = 0; i < 2; ++i) right[i] = packed(b[(2 * member + 8 * i) * 8 + group], b[(2 * member + 8 * i + 1) * 8 + group]);
+    float sum[4] = {1, 1, 1, 1};
+    bfloat16_16x8x16_by_shuffles(sum, left, right);
+    for (int i = 0; i < 4; ++i) d[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)] = sum[i];
+}
+"""
+
+
+def test_the_product_of_bfloat16_where_tensor_cores_have_none(device):
+    a, b = numbers((16, 16), BFLOAT16), numbers((16, 8), BFLOAT16, 1)
+    d = device.empty((16, 8), np.float32)
+    device.launch_text(MMA_BY_SHUFFLES, "product", (1,), (32,), [d, device.put(a), device.put(b)])
+    close(device.get(d), wide(a) @ wide(b) + 1, np.dtype(np.float32))
+
+
 # ---- sizes and dtypes at random ----
 
 

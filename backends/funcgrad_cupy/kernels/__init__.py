@@ -108,7 +108,7 @@ INSTANCES: dict[str, list[str]] = {
         (*_HALVES, "float"),
         ("32", "64", "128"),
     ),
-    "convolution": [*_names("convolution", _FLOATS, _BOTH), *_names("sum_parts", _FLOATS)],
+    "convolution": [*_names("convolution convolution_direct", _FLOATS, _BOTH), *_names("sum_parts", _FLOATS)],
     "recurrent": [
         *_names("lstm_cell lstm_cell_transposed", _FLOATS),
         *_names("recurrence recurrence_transposed", _FLOATS, ("Tanh", "Relu", "Lstm")),

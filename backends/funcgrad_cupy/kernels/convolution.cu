@@ -144,8 +144,8 @@ __global__ void __launch_bounds__(threads) convolution(
     const unsigned column_tiles = (shape.features + side - 1) / side;
     const int column0 = side * (tile % column_tiles);
     const index_t row0 = side * index_t((tile /= column_tiles) % shape.row_tiles);
-    const int group = (tile /= shape.row_tiles) % shape.groups, split = (tile /= shape.groups) % shape.splits;
-    tile /= shape.splits;
+    const int group = (tile /= shape.row_tiles) % shape.groups, split = blockIdx.y;
+    tile /= shape.groups;
     const Phase v = phase_of(down, tile / across.place_step), h = phase_of(across, tile % across.place_step);
     const index_t rows = index_t(shape.count) * v.places * h.places, depth = index_t(shape.channels) * v.taps * h.taps;
     if (row0 >= rows) return;
@@ -230,6 +230,39 @@ __global__ void __launch_bounds__(threads) convolution(
         if (parts) parts[at] = value;
         else y[at] = store<T>(value);
     });
+}
+
+// The same for groups of so few features that a tile of them would be mostly empty, as in depthwise convolutions: a thread
+// has an element of y, or a warp, where `deep`. Parts share out the channels.
+template <class T, bool deep>
+__global__ void convolution_direct(
+    T *__restrict__ y, compute_t<T> *__restrict__ parts, const T *__restrict__ x, const T *__restrict__ w, Convolution shape
+) {
+    constexpr int lanes = deep ? 32 : 1;
+    const Axis &down = shape.axis[0], &across = shape.axis[1];
+    const index_t size = index_t(shape.count) * shape.groups * shape.features * down.places * across.places;
+    const index_t at = (index_t(blockIdx.x) * blockDim.x + threadIdx.x) / lanes;
+    if (at >= size) return;
+    const index_t line = at / across.places, plane = line / down.places, set = plane / shape.features;
+    const Phase v = phase_of(down, line % down.places), h = phase_of(across, at % across.places);
+    const index_t image = index_t(down.size) * across.size, filter = index_t(down.taps) * across.taps;
+    x += set * shape.channels * image;
+    w += (set % shape.groups * shape.features + plane % shape.features) * shape.channels * filter;
+    compute_t<T> sum = 0;
+    for (int channel = blockIdx.y; h.taps && channel < shape.channels; channel += shape.splits)
+        for (int tap_x = threadIdx.x % lanes, tap_y = 0;; tap_x += lanes) {
+            while (tap_x >= h.taps) tap_x -= h.taps, ++tap_y;
+            if (tap_y >= v.taps) break;
+            const int at_y = v.origin + tap_y * v.dilation, at_x = h.origin + tap_x * h.dilation;
+            if (unsigned(at_y) >= unsigned(down.size) || unsigned(at_x) >= unsigned(across.size)) continue;
+            const int from_y = v.first_tap + tap_y * down.tap_step, from_x = h.first_tap + tap_x * across.tap_step;
+            sum += load(x[channel * image + index_t(at_y) * across.size + at_x]) *
+                   load(w[channel * filter + index_t(from_y) * across.taps + from_x]);
+        }
+    if (deep) sum = warp_reduce<Sum>(sum);
+    if (threadIdx.x % lanes) return;
+    if (parts) parts[blockIdx.y * size + at] = sum;
+    else y[at] = store<T>(sum);
 }
 
 // y = the sum of `count` arrays like it, one behind the other.

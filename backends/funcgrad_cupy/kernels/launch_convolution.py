@@ -10,7 +10,7 @@ import numpy as np
 
 from . import c_type
 
-__all__ = ["convolution", "takes"]
+__all__ = ["NARROW", "convolution", "takes"]
 
 _AXIS = np.dtype(
     [(name, "i4") for name in (
@@ -21,11 +21,14 @@ _CONVOLUTION = np.dtype(
      ("row_tiles", "i4"), ("splits", "i4")]
 )  # fmt: skip
 
-#: As in convolution.cu: the rows and columns of a block's tile, and its words of a row.
+#: Groups with fewer features than this have no tiles: an element of the result is summed by a thread or a warp.
+NARROW = 8
+#: As in convolution.cu: the rows and columns of a block's tile, its words of a row, its threads.
 _SIDE, _WORDS, _THREADS = 64, 16, 128
+_DIRECT_THREADS = 256
 #: The depth is split among blocks until there are this many, two for each multiprocessor of a large GPU; a part has at
-#: least eight steps. No device is asked, so that sums are in the same order on all of them.
-_BLOCKS, _STEPS, _MOST_SPLITS = 264, 8, 64
+#: least eight steps of a tile. No device is asked, so that sums are in the same order on all of them.
+_BLOCKS, _LEAST, _MOST = 264, 128, 64
 #: Indices along an axis, and their differences, fit into 32 bits.
 _LONGEST = 2**30
 
@@ -66,16 +69,20 @@ def convolution(
     y = device.empty((count, groups * features, *(a[2] for a in axes[4 - x.ndim :])), x.dtype)
     if not y.size:
         return y
-    row_tiles = -(-count * -(-tall // down) * -(-wide // across) // _SIDE)
-    tiles = row_tiles * -(-features // _SIDE) * groups * down * across
-    steps = -(-channels * prod(-(-a[1] // a[8]) for a in axes) // (_WORDS * max(4 // x.dtype.itemsize, 1)))
-    splits = max(min(-(-_BLOCKS // tiles), steps // _STEPS, _MOST_SPLITS), 1)
+    dtype, deep = c_type(x.dtype), taps > wide
+    depth, row_tiles = channels * prod(-(-a[1] // a[8]) for a in axes), 0
+    if features < NARROW:
+        kernel, threads = "convolution_direct", _DIRECT_THREADS
+        blocks, most = -(-y.size * (32 if deep else 1) // threads), min(depth // _LEAST, channels)
+    else:
+        kernel, threads = "convolution", _THREADS
+        row_tiles = -(-count * -(-tall // down) * -(-wide // across) // _SIDE)
+        blocks, most = row_tiles * -(-features // _SIDE) * groups * down * across, depth // _LEAST
+    splits = max(min(-(-_BLOCKS // blocks), most, _MOST), 1)
     parts = device.empty((splits, y.size), np.promote_types(np.float32, x.dtype)) if splits > 1 else None
     shape = np.array((count, groups, channels, features, axes, row_tiles, splits), _CONVOLUTION)[()]
-    dtype, deep = c_type(x.dtype), str(taps > wide).lower()
-    device.launch(
-        "convolution", f"convolution<{dtype}, {deep}>", (tiles * splits,), (_THREADS,), [y, parts, x, w, shape]
-    )
+    name = f"{kernel}<{dtype}, {str(deep).lower()}>"
+    device.launch("convolution", name, (blocks, splits), (threads,), [y, parts, x, w, shape])
     if parts is not None:
         args = [y, parts, np.int32(splits), np.int64(y.size)]
         device.launch("convolution", f"sum_parts<{dtype}>", (min(-(-y.size // 256), 4096),), (256,), args)

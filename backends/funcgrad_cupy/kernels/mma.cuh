@@ -1,5 +1,6 @@
 // The tensor cores' product of a warp, D += A B in float: on a GPU one instruction, in the emulation its definition.
-// Which elements a lane holds: PTX ISA, "Matrix fragments for mma.m16n8k16". The k16 products need sm_80.
+// Which elements a lane holds: PTX ISA, "Matrix fragments for mma.m16n8k16". Before sm_80 they are half as deep, and do not
+// know bfloat16, whose products are by shuffles there: right, but slow.
 #pragma once
 
 #include "prelude.cuh"
@@ -15,11 +16,26 @@ template <class T> __device__ __forceinline__ unsigned packed(T first, T second)
 
 template <class T> __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 
+__device__ __forceinline__ void bfloat16_16x8x16_by_shuffles(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    const int lane = threadIdx.x & 31, row = lane & 28, column = (lane & 3) << 3;  // the first lanes of this row and column
+#pragma unroll 1  // many products would make a kernel very long
+    for (int k = 0; k < 16; ++k) {
+        const int member = k >> 1 & 3;
+        const auto number = [&](unsigned bits) { return __uint_as_float(k & 1 ? bits & 0xFFFF0000u : bits << 16); };
+        const float upper = number(__shfl_sync(~0u, k < 8 ? a[0] : a[2], row + member));
+        const float lower = number(__shfl_sync(~0u, k < 8 ? a[1] : a[3], row + member));
+        const unsigned word = k < 8 ? b[0] : b[1];
+        const float left = number(__shfl_sync(~0u, word, column + member)), right = number(__shfl_sync(~0u, word, column + 4 + member));
+        d[0] += upper * left, d[1] += upper * right, d[2] += lower * left, d[3] += lower * right;
+    }
+}
+
 #if defined(CUDA_EMULATOR)
 template <> inline void mma_16x8x16<__half>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::mma<emu::Half, 16>(d, a, b); }
 template <> inline void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::mma<emu::Bfloat16, 16>(d, a, b); }
 __device__ __forceinline__ void mma_16x8x8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emu::mma<emu::Tf32, 8>(d, a, b); }
 #else
+#if __CUDA_ARCH__ >= 800
 #define MMA_SYNC(shape_and_types)                                                                                      \
     asm volatile("mma.sync.aligned." shape_and_types " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"            \
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                       \
@@ -33,4 +49,16 @@ template <> __device__ __forceinline__ void mma_16x8x16<__nv_bfloat16>(float (&d
 __device__ __forceinline__ void mma_16x8x8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     MMA_SYNC("m16n8k8.row.col.f32.tf32.tf32.f32");
 }
+#else
+template <> __device__ __forceinline__ void mma_16x8x16<__half>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+        asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                     : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
+}
+template <> __device__ __forceinline__ void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    bfloat16_16x8x16_by_shuffles(d, a, b);
+}
+#endif
 #endif
