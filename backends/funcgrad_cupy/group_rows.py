@@ -1,8 +1,8 @@
 """Groups with reductions: all elements of a row of the space, and what they are reduced to, belong together.
 
 In the layout *along* the threads of a block go along one row, or those of a warp where rows are short and many. In *across*,
-where the last axis is kept, neighbouring threads have neighbouring rows and read neighbouring elements; threadIdx.y goes
-along a row. What needs the result of a
+where the last axis is kept, neighbouring threads have neighbouring rows, each one or a few, and read neighbouring elements;
+threadIdx.y goes along a row. What needs the result of a
 reduction is in a later pass over the row. Operands that several passes read stay in registers if a thread has few elements
 of a row, else they come from the cache again.
 
@@ -52,11 +52,14 @@ class Rows(Values):
         self.by_warp = False
         self.across = bool(self.kept) and self.kept[-1] == len(space) - 1 and space[-1] > 1
         if self.across:
-            few = self.rows < BLOCKS * THREADS
+            # 8 bytes a thread, so that its arrays stay in registers.
+            self.vector = self.lanes = self._vector(8)
+            self.columns = self.rows // self.lanes
+            few = self.columns < BLOCKS * THREADS
             height = min(8, max(1, self.row_size // 8)) if few else 1
-            self.width = min(THREADS // height, self.rows)
+            self.width = min(THREADS // height, self.columns)
             self.height = min(THREADS // self.width, max(1, self.row_size // 8)) if few else 1
-            self.blocks = -(-self.rows // self.width)
+            self.blocks = -(-self.columns // self.width)
             self.parts, self.chunk = parts_of(self.row_size, self.blocks, _LEAST_ACROSS * self.height, self.height)
         else:
             self.blocks, self.height = self.rows, 1
@@ -111,7 +114,8 @@ class Rows(Values):
         )
         if self.across:
             self._line(f"const index_t place = index_t(blockIdx.x) * {self.width} + threadIdx.x;")
-            self._line(f"const {self.index} k = {self.index}(place < {self.rows} ? place : {self.rows - 1});")
+            first = f"{self.index}(place < {self.columns} ? place : {self.columns - 1})"
+            self._line(f"const {self.index} k = {first}{f' * {self.lanes}' if self.lanes > 1 else ''};")
         elif self.by_warp:
             self._line(f"const {self.index} k = {self.index}(blockIdx.x) * {self.height} + threadIdx.y;")
             if self.rows % self.height:
@@ -126,8 +130,8 @@ class Rows(Values):
             begin, end = "begin", "end"
         thread = ("threadIdx.y" if self.height > 1 else "0") if self.across else f"threadIdx.x * {self.vector}"
         self.begin = thread if begin == "0" else begin if thread == "0" else f"begin + {thread}"
-        self.end = f"(place < {self.rows} ? {end} : 0)" if self._ragged else end
-        guards = [f"place < {self.rows}"] if self._ragged else []
+        self.end = f"(place < {self.columns} ? {end} : 0)" if self._ragged else end
+        guards = [f"place < {self.columns}"] if self._ragged else []
         guards += ["threadIdx.y == 0"] if self.across and self.height > 1 else []
         guards += [] if self.across else ["threadIdx.x == 0"]
         self.leads = guards
@@ -135,14 +139,18 @@ class Rows(Values):
     @property
     def _ragged(self) -> bool:
         """Whether the last block has threads without a row."""
-        return self.across and self.rows % self.width != 0
+        return self.across and self.columns % self.width != 0
 
     def _write_pass(self, outs: list[tuple[int, Atom]], reductions: list[Eqn]) -> None:
         guards = [*self.leads, *(["blockIdx.y == 0"] if self.grid[1] > 1 else [])]
         for j, a in outs:
             if not self._is_full(a):
-                at, first = ("k", []) if a.aval.shape else ("0", ["k == 0"])
-                self._guarded([*first, *guards], f"out{j}[{at}] = {self._stored(self._value(a), a.aval.dtype)};")
+                value = self._stored(self._value(a), a.aval.dtype)
+                if a.aval.shape:
+                    self._guarded(guards, f"{self._each}out{j}[{self._row}] = {value};")
+                else:
+                    lane = "for (int e = 0; e < 1; ++e) " if self.lanes > 1 else ""
+                    self._guarded(["k == 0", *guards], f"{lane}out{j}[0] = {value};")
         full = [(j, a) for j, a in outs if self._is_full(a)]
         if not reductions and not full:
             return
@@ -150,23 +158,22 @@ class Rows(Values):
         for e in reductions:
             op, kind = _accumulation(e)
             self.count += 1
-            totals.append((e, op, kind, f"total{self.count}"))
-            self._line(f"{kind} total{self.count} = {op}::identity<{kind}>();")
+            total = self._declare(kind, f"total{self.count}", f"{op}::identity<{kind}>()")
+            totals.append((e, op, kind, total))
         # What is the same for the whole row is computed outside of the loop.
         for a in (*(e.inputs[0] for e in reductions), *(a for _, a in full)):
             self._hoist(a, set())
         self._begin_loop(full)
         for j, a in full:
-            at = f"out{j}[{self._place(self.space, range(len(self.space)))}]" if self.across else f"q{j}.item[e]"
-            self._line(f"{at} = {self._stored(self._value(a), a.aval.dtype)};")
+            self._line(f"q{j}.item[e] = {self._stored(self._value(a), a.aval.dtype)};")
         for e, op, kind, total in totals:
             self._line(f"{total} = {op}::apply({total}, {cast(kind, self._value(e.inputs[0]))});")
         self._end_loop()
         for e, op, _, total in totals:
             if self.parts > 1:
-                self._line(f"{total} = {self._of_block(op, total)};")
+                self._line(f"{self._each}{total} = {self._of_block(op, total)};")
                 part = f"part{self.reductions.index(e)}[{self._part('blockIdx.y')}]"
-                self._guarded(self.leads, f"{part} = {total};")
+                self._guarded(self.leads, f"{self._each}{part} = {total};")
             else:
                 self._name_result(e, self._of_block(op, total))
 
@@ -187,15 +194,18 @@ class Rows(Values):
             if e.outputs[0] in needed:
                 op, kind = _accumulation(e)
                 self.count += 1
-                total = f"total{self.count}"
-                self._line(f"{kind} {total} = {op}::identity<{kind}>();")
+                total = self._declare(kind, f"total{self.count}", f"{op}::identity<{kind}>()")
                 self._line(f"for (int p = {first}; p < {self.parts}; p += {step})")
-                self._line(f"    {total} = {op}::apply({total}, part{i}[{self._part('p')}]);")
+                self._line(f"    {self._each}{total} = {op}::apply({total}, part{i}[{self._part('p')}]);")
                 self._name_result(e, self._of_block(op, total))
+
+    @property
+    def _row(self) -> str:
+        return "k + e" if self.lanes > 1 else "k"
 
     def _part(self, number: str) -> str:
         """Where the total of a part is: neighbouring threads read neighbouring places."""
-        return f"{number} * {self.rows} + k" if self.across else f"k * {self.parts} + {number}"
+        return f"{number} * {self.rows} + {self._row}" if self.across else f"k * {self.parts} + {number}"
 
     def _of_block(self, op: str, total: str) -> str:
         if not self.across:
@@ -206,8 +216,7 @@ class Rows(Values):
         v = e.outputs[0]
         self.count += 1
         made = compute_type(v.aval.dtype)
-        self.names[v] = f"v{self.count}"
-        self._line(f"const {made} v{self.count} = {self._rounded(cast(made, text), v.aval.dtype)};")
+        self.names[v] = self._declare(made, f"v{self.count}", self._rounded(cast(made, text), v.aval.dtype))
 
     def _guarded(self, guards: list[str], statement: str) -> None:
         self._line(f"if ({' && '.join(guards)}) {statement}" if guards else statement)
@@ -249,14 +258,10 @@ class Rows(Values):
         else:
             self._line(f"for ({self.index} r = {self.begin}; r < {self.end}; r += {step}) {{")
         self.indent += 1
-        self.inner = {}
-        if not self.across:
-            self._open_packs(full)
+        self._open_packs(full)
 
     def _end_loop(self) -> None:
-        if not self.across:
-            self._close_packs()
-        self.inner = None
+        self._close_packs()
         self.indent -= 1
         self._line("}")
 

@@ -58,14 +58,16 @@ class Values:
         self.inner: dict[Var, str] | None = None
         self.count = 0
         #: So many elements along the last axis are moved at a time.
-        self.vector = self._vector()
+        self.vector = self._vector(16)
+        #: So many neighbouring rows a thread has: a value that is the same for a row is an array of theirs if it is not 1.
+        self.lanes = 1
         self.packs: dict[tuple[Var, tuple[int, ...]], str] | None = None
         self.index = "int" if math.prod(space) < 2**31 else "index_t"
 
-    def _vector(self) -> int:
-        """How many elements of each operand and result 16 bytes hold, if rows along the last axis are multiples of that."""
+    def _vector(self, nbytes: int) -> int:
+        """How many elements of each operand and result so many bytes hold, if the last axis is a multiple of that long."""
         widest = max((a.aval.dtype.itemsize for a in (*self.body.invars, *self.body.outs)), default=4)
-        return math.gcd(16 // widest, self.space[-1]) if self.space else 1
+        return math.gcd(nbytes // widest, self.space[-1]) if self.space else 1
 
     def _parameters(self) -> list[str]:
         outs = [f"{c_type(a.aval.dtype)} *__restrict__ out{i}" for i, a in enumerate(self.body.outs)]
@@ -110,12 +112,31 @@ class Values:
 
     def _read(self, v: Var, along: Sequence[int]) -> str:
         if self.packs is None:
-            text = f"in{self.number[v]}[{self._place(v.aval.shape, along)}]"
+            lane = " + e" if self.lanes > 1 and self._varies(v, along) else ""
+            text = f"in{self.number[v]}[{self._place(v.aval.shape, along)}{lane}]"
         else:
             text = self._pack(v, tuple(along))
         return f"load({text})" if is_half(v.aval.dtype) else text
 
-    # Packs: the elements r to r + vector - 1 of a row, which lie along the last axis ------------------------------------
+    def _varies(self, v: Var, along: Sequence[int]) -> bool:
+        """Whether an operand has elements of its own along the last axis of the space."""
+        return bool(along) and along[-1] == len(self.space) - 1 and v.aval.shape[-1] > 1
+
+    @property
+    def _each(self) -> str:
+        """For each of the rows of a thread."""
+        return f"for (int e = 0; e < {self.lanes}; ++e) " if self.lanes > 1 else ""
+
+    def _declare(self, kind: str, name: str, text: str) -> str:
+        """A variable that is the same for a row; returns how its value is written."""
+        if self.lanes == 1:
+            self._line(f"{kind} {name} = {text};")
+            return name
+        self._line(f"{kind} {name}[{self.lanes}];")
+        self._line(f"{self._each}{name}[e] = {text};")
+        return f"{name}[e]"
+
+    # Packs: as many neighbouring elements along the last axis, of one row or of neighbouring rows ------------------------
 
     def _open_packs(self, full: Sequence[tuple[int, Atom]]) -> None:
         """Begin the loop over the elements of a pack. Operands are read ahead of it, results written behind it."""
@@ -141,7 +162,7 @@ class Values:
     def _pack(self, v: Var, along: tuple[int, ...]) -> str:
         """An operand's element of the pack."""
         assert self.packs is not None
-        varies = bool(along) and along[-1] == len(self.space) - 1 and v.aval.shape[-1] > 1
+        varies = self._varies(v, along)
         if (v, along) not in self.packs:
             self.count += 1
             name, place = f"p{self.count}", f"in{self.number[v]} + {self._place(v.aval.shape, along)}"
@@ -191,8 +212,11 @@ class Values:
         self.count += 1
         name, kind = f"v{self.count}", compute_type(v.aval.dtype)
         in_loop = self.inner is not None and (self._is_full(v) or not self.axes or eqn is None)
-        (self.inner if in_loop else self.names)[v] = name  # type: ignore[index]
-        self._line(f"const {kind} {name} = {text};")
+        if in_loop or self.lanes == 1:
+            (self.inner if in_loop else self.names)[v] = name  # type: ignore[index]
+            self._line(f"const {kind} {name} = {text};")
+        else:
+            self.names[v] = self._declare(kind, name, text)
 
     def _text(self, eqn: Eqn) -> str:
         name, out = eqn.primitive.name, eqn.outputs[0].aval
@@ -200,7 +224,7 @@ class Values:
             axis = eqn.params["axis"]
             axis = axis if out.shape == self.space else self.kept[axis]
             coordinate = self._coordinate(axis)
-            if self.packs is not None and axis == len(self.space) - 1:
+            if axis == len(self.space) - 1 and (self.packs is not None or self.lanes > 1):
                 coordinate += " + e"
             return self._rounded(cast(compute_type(out.dtype), coordinate), out.dtype)
         if name == "broadcast_in_dim":

@@ -92,6 +92,7 @@ def test_random_groups_are_right_and_break_no_rule(cut, drawn) -> None:
         ((1, 333), (0, 1), "float16"),
         ((300, 33), 0, "float32"),
         ((70, 2), 0, "float16"),
+        ((40, 24), 0, "float16"),
         ((2, 90, 5), 1, "float64"),
         ((50, 3), 0, "float64"),
         ((4, 5, 6), 1, "float32"),
@@ -126,7 +127,7 @@ def test_few_long_rows_are_cut_in_parts() -> None:
     softmax = _group(lambda x: nn.softmax(x), x)
     assert [grid for _, grid, _ in softmax.launches] == [(2, 256)] * 3
     bias = _group(lambda x: fnp.sum(x * x, axis=0), np.ones((4096, 512), "float32"))
-    assert [launch[1:] for launch in bias.launches] == [((16, 32), (32, 8)), ((16, 1), (32, 8))]
+    assert [launch[1:] for launch in bias.launches] == [((8, 32), (32, 8)), ((8, 1), (32, 8))]
     short = _group(lambda x: nn.softmax(x), np.ones((8191, 512), "float32"))
     assert [launch[1:] for launch in short.launches] == [((1171, 1), (32, 7))]
     many = _group(lambda x: fnp.sum(x * x, axis=1), np.ones((2**11, 2**10), "float32"))
@@ -138,6 +139,22 @@ def test_operands_that_several_passes_read_stay_in_registers() -> None:
         return _group(nn.softmax, np.zeros((1024, columns), "float32")).text.count("(in0 +")
 
     assert (read(8192), read(8193)) == (1, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("columns", [8, 6, 5])
+def test_neighbouring_rows_of_one_thread(cut, dtype, columns) -> None:
+    def f(x, b, c):
+        scaled = fnp.sum(x, axis=0) * b + fnp.arange(columns).astype(dtype)
+        return scaled, x * c - scaled, fnp.max(x - scaled, axis=0), c + 1
+
+    x = np.random.default_rng(2).uniform(-1, 1, (37, columns)).astype(dtype)
+    args = x, x[3].copy(), np.asarray(2, dtype)
+    got = CHECKED.compile(fg.make_jaxpr(f)(*args))(*args)
+    tolerance = {"float16": 0.02, "float32": 1e-5, "float64": 1e-12}[dtype]
+    assert_close(
+        [CHECKED.to_numpy(y) for y in got], [np.asarray(y) for y in fg.jit(f)(*args)], rtol=tolerance, atol=tolerance
+    )
 
 
 def test_integers_wrap_and_divide_as_numpy_in_check_mode() -> None:
