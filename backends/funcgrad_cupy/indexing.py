@@ -14,6 +14,7 @@ import numpy as np
 
 from .device import Device
 from .kernels import c_type, launches
+from .kernels.launch_sort import longest_row, sort_rows
 from .movement import transpose
 
 __all__ = ["INDEXING"]
@@ -77,12 +78,19 @@ def scatter(device: Device, x: Any, updates: Any, *indices: Any, axes: Any, kind
     y = launches.copy(device, x) if table is x else table
     columns = prod(y.shape[len(axes) :])
     if places.size and columns:
-        order = device.library["argsort"](places, axis=0, stable=True)
+        order = _order(device, places)
         ordered = gather(device, places, order, axes=(0,))
         args = [y, updates, ordered, order, np.int64(columns), np.int64(places.size)]
         _launch(device, f"scatter_segments<{element}, {_OPERATIONS[kind]}>", args, places.size * columns)
     back = tuple(sorted(range(x.ndim), key=order_of_axes.__getitem__))
     return y if back == tuple(range(x.ndim)) else transpose(device, y, axes=back)
+
+
+def _order(device: Device, places: Any) -> Any:
+    """The stable order that sorts the places."""
+    if places.size <= longest_row(places.dtype):
+        return sort_rows(device, places, places=True)
+    return device.library["argsort"](places, axis=0, stable=True)
 
 
 def _element(dtype: np.dtype[Any], kind: str) -> str | None:

@@ -87,3 +87,14 @@ def test_the_back_end_sorts_short_rows_by_the_kernel_and_long_ones_by_the_librar
         long = np.arange(9000.0)[::-1].copy()
         np.testing.assert_array_equal(fg.jit(fnp.sort)(long).get(), long[::-1])
         assert families.count("sort") == 6
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@pytest.mark.parametrize("count", [100, 5000])
+def test_updates_in_the_order_of_their_places(count):
+    places = np.random.default_rng(0).integers(0, 7, count)
+    with fg.use_backend("cuda_emu"):
+        added = fg.jit(lambda i: fnp.zeros(7, "float32").at[i].add(1))(places)
+        last = fg.jit(lambda i: fnp.zeros(7).at[i].set(fnp.arange(float(count))))(places)
+    np.testing.assert_array_equal(added.get(), np.bincount(places, minlength=7).astype("float32"))
+    np.testing.assert_array_equal(last.get(), [np.flatnonzero(places == p)[-1] for p in range(7)])
