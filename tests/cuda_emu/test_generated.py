@@ -239,12 +239,16 @@ def test_generated_kernels_compile_for_gpus(arch) -> None:
 def test_an_index_of_64_bits_from_two_to_the_31_elements() -> None:
     from funcgrad.core.ir import Eqn, Jaxpr, Var
     from funcgrad.core.types import Aval
-    from funcgrad.primitives import broadcast_in_dim
+    from funcgrad.primitives import broadcast_in_dim, reduce_sum
 
     for n, kind in ((2**31, "const index_t i"), (2**31 - 2, "const int i")):
         x, y = Var(Aval((2,), np.dtype("float32"))), Var(Aval((2, n // 2), np.dtype("float32")))
         body = Jaxpr([x], [Eqn(broadcast_in_dim, [x], [y], {"shape": (2, n // 2), "dims": (0,)})], [y])
         assert kind in write_group(body, (2, n // 2), ()).text
+    for n, kind in ((2**31, "const index_t begin"), (2**30, "const int begin")):
+        x, y = Var(Aval((2, n // 2), np.dtype("float32"))), Var(Aval((2,), np.dtype("float32")))
+        body = Jaxpr([x], [Eqn(reduce_sum, [x], [y], {"axes": (1,)})], [y])
+        assert kind in write_group(body, (2, n // 2), (1,)).text
 
 
 @pytest.mark.slow
