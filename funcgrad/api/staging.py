@@ -117,6 +117,7 @@ class _Entry:
         "out_tree",
         "program",
         "single",
+        "static",
     )
 
     def __init__(
@@ -127,8 +128,10 @@ class _Entry:
         donated: frozenset[int],
         budget: int | None,
         fast_math: bool,
+        static: tuple[tuple[str, Any], ...] | None,
     ) -> None:
         self.jaxpr = jaxpr
+        self.static = static
         self.fast_math = fast_math
         self.budget = budget
         self.fitted: dict[str, tuple[Jaxpr, Any]] = {}
@@ -157,10 +160,10 @@ class _Entry:
     def _named(self, backend: Backend) -> Jaxpr:
         """The program; a call by its name, if the back end has a kernel for that."""
         jaxpr, body = self.jaxpr, self.hoisted
-        if backend.named_kernel(jaxpr.name, body) is None:
+        if backend.named_kernel(jaxpr.name, body, self.static) is None:
             return jaxpr
         inputs, outputs = [Var(a) for a in body.in_avals], [Var(a) for a in body.out_avals]
-        eqn = Eqn(call, inputs, outputs, {"jaxpr": body, "name": jaxpr.name}, None)
+        eqn = Eqn(call, inputs, outputs, {"jaxpr": body, "name": jaxpr.name, "static": self.static}, None)
         n = len(self.consts)
         return Jaxpr(inputs[n:], [eqn], outputs, inputs[:n], self.consts, jaxpr.name)
 
@@ -467,7 +470,7 @@ class jit(Transformed):
         if self.inline:
             outs = eval_jaxpr(entry.hoisted, *operands)
         else:
-            outs = call(*operands, jaxpr=entry.hoisted, name=function_name(self.fun))
+            outs = call(*operands, jaxpr=entry.hoisted, name=function_name(self.fun), static=entry.static)
         return entry.out_tree.unflatten(outs)
 
     # Tracing ---------------------------------------------------------------------------------------------------------
@@ -531,7 +534,8 @@ class jit(Transformed):
         of_leaves = [label for label, v in zip(labels, values, strict=True) for _ in tree.leaves(v)]
         donated = frozenset(place for place, i in enumerate(dynamic) if of_leaves[i])
         places = dynamic if len(dynamic) < len(leaves) else None
-        return _Entry(jaxpr, flat.out_tree, places, donated, self._budget, self.fast_math)
+        static = (*((names[i], args[i]) for i in sorted(nums) if i < len(args)), *sorted(fixed_kwargs.items())) or None
+        return _Entry(jaxpr, flat.out_tree, places, donated, self._budget, self.fast_math, static)
 
     def _explain(self, key: _Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Why a call is traced: what differs from the program that is most like it."""

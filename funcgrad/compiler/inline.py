@@ -14,13 +14,16 @@ from ..core.source import at_source
 from ..core.trace import stage
 from .named import named_call
 
-__all__ = ["inline_calls"]
+__all__ = ["Kernels", "inline_calls"]
+
+#: From the name, the body and the static arguments of a call to something, where the back end has a kernel for it.
+Kernels = Callable[[str, Jaxpr, Sequence[tuple[str, Any]] | None], object]
 
 #: From the name of a call primitive to the parameter that holds what it runs.
 CALLS = {"jit": "jaxpr", "checkpoint": "jaxpr", "custom_call": "fun"}
 
 
-def inline_calls(jaxpr: Jaxpr, known: Container[str], kernels: Callable[[str, Jaxpr], object] | None = None) -> Jaxpr:
+def inline_calls(jaxpr: Jaxpr, known: Container[str], kernels: Kernels | None = None) -> Jaxpr:
     """The same program without calls, and without primitives that are neither ``known`` nor control flow.
 
     A call for whose name and body ``kernels`` has something becomes a ``named_call``.
@@ -60,11 +63,11 @@ def inline_calls(jaxpr: Jaxpr, known: Container[str], kernels: Callable[[str, Ja
     return Jaxpr(jaxpr.invars, eqns, outs, constvars, consts, jaxpr.name)
 
 
-def _named(eqn: Eqn, kernels: Callable[[str, Jaxpr], object] | None) -> Eqn:
+def _named(eqn: Eqn, kernels: Kernels | None) -> Eqn:
     """A call that has a kernel as the equation that runs it, any other equation as it is."""
     if eqn.primitive.name != "jit" or kernels is None:
         return eqn
-    kernel = kernels(eqn.params["name"], eqn.params["jaxpr"])
+    kernel = kernels(eqn.params["name"], eqn.params["jaxpr"], eqn.params.get("static"))
     if kernel is None:
         return eqn
     return Eqn(named_call, eqn.inputs, eqn.outputs, eqn.params | {"kernel": kernel}, eqn.source)

@@ -6,21 +6,17 @@ line of every equation. The bodies of control flow are simplified first, once ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 
 from ..core.ir import Eqn, Jaxpr, map_subjaxprs
 from .algebra import Rule
 from .dce import eliminate_dead_code
-from .inline import inline_calls
+from .inline import Kernels, inline_calls
 from .invariant import hoist_invariants
 from .rewrite import rewrite
 from .stable import stabilise
 
 __all__ = ["simplify"]
-
-
-#: From the name and the body of a call to something, where the back end has a kernel for it.
-Kernels = Callable[[str, Jaxpr], object]
 
 
 def simplify(

@@ -43,9 +43,9 @@ class Backend:
     ``name``: its name. ``array_types``: the classes of its arrays. ``ops``: from the name of a primitive to a callable
     that takes arrays positionally and the primitive's parameters by keyword, and returns one array, or a sequence of
     arrays for a primitive with several outputs; a primitive without an entry is expanded into others if it can be.
-    ``calls``: from the name of a named call (``softmax``) to a function of its body, a jaxpr, that gives the kernel to run
-    in its place, or None where there is none for these operands; a kernel takes the operands of the body, the arrays it
-    closes over first, and returns the list of its results, new arrays. Derivatives and ``vmap`` see the body, and make
+    ``calls``: from the name of a named call (``softmax``) to a function of its body, a jaxpr, and of its static arguments
+    by keyword, that gives the kernel to run in its place, or None where there is none for these operands; a kernel takes
+    the operands of the body, the arrays it closes over first, and returns the list of its results, new arrays. Derivatives and ``vmap`` see the body, and make
     calls of names of their own (``vmap_softmax``). ``compile`` turns a whole
     jaxpr without free variables into a callable of flat arrays that returns a list; ``compiles`` says that it makes
     programs of its own, so that an eager loop is worth one: the interpreter would only interpret it twice. ``fusable``:
@@ -59,7 +59,7 @@ class Backend:
     array_types: tuple[type, ...] = ()
     dtypes: Mapping[Any, np.dtype[Any]] = MappingProxyType({})
     ops: Mapping[str, Callable[..., Any]] = MappingProxyType({})
-    calls: Mapping[str, Callable[[Jaxpr], Callable[..., list[Any]] | None]] = MappingProxyType({})
+    calls: Mapping[str, Callable[..., Callable[..., list[Any]] | None]] = MappingProxyType({})
     fusable: frozenset[str] = frozenset()
     compiles: bool = False
     device: Any = "cpu"
@@ -79,13 +79,15 @@ class Backend:
         """
         return None
 
-    def named_kernel(self, name: str, body: Jaxpr) -> Callable[..., list[Any]] | None:
+    def named_kernel(
+        self, name: str, body: Jaxpr, static: Sequence[tuple[str, Any]] | None = None
+    ) -> Callable[..., list[Any]] | None:
         """What ``calls`` has for a call of ``body`` by this name; asked once, and kept in the memo of the body."""
         if name not in self.calls:
             return None
         key = ("named kernel", self.name, name)
         if key not in body.memo:
-            body.memo[key] = self.calls[name](body)
+            body.memo[key] = self.calls[name](body, **dict(static or ()))
         found: Callable[..., list[Any]] | None = body.memo[key]
         return found
 

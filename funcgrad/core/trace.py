@@ -385,7 +385,7 @@ class EvalTrace(Trace):
         # Other traces come here without making this one the current one, which matters from here on only.
         with set_trace(self):
             if primitive.name == "jit" and backend.calls and not config.debug_nans:
-                kernel = backend.named_kernel(params["name"], params["jaxpr"])
+                kernel = backend.named_kernel(params["name"], params["jaxpr"], params.get("static"))
                 if kernel is not None:
                     primitive.before(args, params)
                     return kernel(*args)

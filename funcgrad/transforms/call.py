@@ -65,6 +65,8 @@ class Holder(Primitive):
 class Call(Holder):
     """Runs ``jaxpr``, which goes by ``name``. Every transform of the call is a call of the transformed jaxpr.
 
+    ``static``: the static arguments with their names, or None; a back end's kernel is told of them.
+
     That goes by a name of its own (``jvp_softmax``, ``linear_softmax``, ``transpose_softmax``, ``vmap_softmax``, and
     ``primal_softmax`` for one that also returns residuals): a back end that has a kernel for a name must not take another
     function for it.
@@ -89,7 +91,8 @@ class Call(Holder):
         jaxpr, name = params["jaxpr"], params["name"]
         split = linearize_jaxpr(jaxpr, [t is not None for t in tangents])
         extended = len(split.primal.outs) > len(jaxpr.outs)
-        outs = self(*primals, jaxpr=split.primal, name=f"primal_{name}" if extended else name)
+        static = None if extended else params.get("static")
+        outs = self(*primals, jaxpr=split.primal, name=f"primal_{name}" if extended else name, static=static)
         n = len(jaxpr.outs)
         if not any(split.live_out):
             return outs[:n], None
