@@ -723,6 +723,14 @@ def test_attention_in_halves_is_computed_in_singles():
     np.testing.assert_allclose(y, nn.dot_product_attention(*[q.astype(np.float64)] * 3), rtol=2e-3)
 
 
+def test_the_passes_of_attention_share_their_weights_in_a_program():
+    q = draw(2, 5, 2, 4)
+    loss = lambda q, k, v: fnp.sum(nn.dot_product_attention(q, k, v, is_causal=True) ** 2)
+    text = fg.jit(fg.grad(loss, (0, 1, 2))).lower(q, q, q).as_text("simplified")
+    assert text.count("= exp ") == 1
+    assert text.count("= dot_general") == 6
+
+
 def test_dropout_in_attention():
     q = draw(6, 2, 4)
     y = nn.dot_product_attention(q, q, q, dropout_rate=0.5, dropout_key=fg.random.key(0))

@@ -13,6 +13,7 @@ from funcgrad.core.backend import Backend
 from funcgrad.core.ir import Eqn, Jaxpr
 from funcgrad.primitives.elementwise import ELEMENTWISE
 
+from .calls import calls
 from .device import Device
 from .draws import draws
 from .group import can_write, write_group
@@ -36,7 +37,7 @@ class CudaBackend(Backend):
         self.device = name
         self.array_types = (on.array_type,)
         self.ops = table(on)
-        self.calls = draws(on)
+        self.calls = {**draws(on), **calls(on)}
         self.ops["pure_callback"] = self._pure_callback
         self.ops["debug_callback"] = self._debug_callback
 

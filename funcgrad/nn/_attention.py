@@ -11,6 +11,7 @@ from funcgrad.api.staging import jit
 from funcgrad.core.errors import OperandError, OperandTypeError
 
 from ._arrays import dtype_of, floating, narrow, wide
+from ._attention_calls import attend, causal_mask, per_query_head, scores
 from ._dropout import dropout
 from ._softmax import softmax
 
@@ -49,7 +50,6 @@ def dot_product_attention(
     """
     name = "dot_product_attention"
     query, key, value = (floating(name, x, what) for x, what in ((query, "query"), (key, "key"), (value, "value")))
-    dtype = dtype_of(query)
     if (
         min(query.ndim, key.ndim, value.ndim) < 3
         or query.shape[-1] != key.shape[-1]
@@ -60,38 +60,43 @@ def dot_product_attention(
             f"nn.{name}: query {query.shape}, key {key.shape} and value {value.shape} do not fit; they must be "
             f"(..., T, N, H), (..., S, K, H) and (..., S, K, V), where K divides N"
         )
-    heads, shared = query.shape[-2], key.shape[-2]
-    if heads != shared:
-        key, value = (fnp.repeat(x, heads // shared, axis=-2) for x in (key, value))
-    # (..., heads, time, width)
-    q, k, v = (wide(fnp.swapaxes(x, -3, -2)) for x in (query, key, value))
-    scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ fnp.swapaxes(k, -1, -2)
+    # All of one rank, so that a mapped axis in front is one of all.
+    rank = max(query.ndim, key.ndim, value.ndim)
+    query, key, value = (_of_rank(x, rank) for x in (query, key, value))
+    leading = fnp.broadcast_shapes(*(x.shape[:-3] for x in (query, key, value)))
+    shape = (*leading, query.shape[-2], query.shape[-3], key.shape[-3])
     for what, array in (("bias", bias), ("mask", mask)):
-        if array is not None and not _broadcasts(fnp.shape(array), scores.shape):
+        if array is not None and not _broadcasts(fnp.shape(array), shape):
             raise OperandError(
                 f"nn.{name}: the {what} of shape {fnp.shape(array)} does not broadcast to the scores (..., N, T, S), which "
-                f"are {scores.shape}"
+                f"are {shape}"
             )
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     if bias is not None:
-        scores = scores + wide(floating(name, bias, "bias"))
-    weights = softmax(scores, where=_allowed(name, mask, is_causal, *scores.shape[-2:]))
+        bias = wide(floating(name, bias, "bias"))
+    if mask is not None:
+        mask = fnp.asarray(mask)
+        if dtype_of(mask).kind != "b":
+            raise OperandTypeError(
+                f"nn.{name}: mask must be boolean, true where a query may look, not {dtype_of(mask).name}; what is added to "
+                f"the scores is bias="
+            )
+        outside = fnp.asarray(-math.inf, dtype=dtype_of(wide(query)))
+        bias = fnp.where(mask, fnp.zeros_like(outside) if bias is None else bias, outside)
+    if bias is not None:
+        bias = _of_rank(bias, rank)
+    if not dropout_rate:
+        return attend(float(scale), bool(is_causal))(query, key, value, bias)
+    found = scores(query, key, bias, scale)
+    weights = softmax(found, where=causal_mask(*shape[-2:]) if is_causal else None)
     weights = dropout(dropout_key, weights, dropout_rate)
-    return narrow(fnp.swapaxes(weights @ v, -3, -2), dtype)
+    v = wide(fnp.swapaxes(per_query_head(query, value), -3, -2))
+    return narrow(fnp.swapaxes(weights @ v, -3, -2), dtype_of(query))
+
+
+def _of_rank(x: Any, rank: int) -> Any:
+    return fnp.reshape(x, ((1,) * (rank - x.ndim) + x.shape))
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(m in (1, n) for m, n in zip(shape[::-1], to[::-1]))
-
-
-def _allowed(name: str, mask: Any, is_causal: bool, queries: int, keys: int) -> Any:
-    """Where queries may look; None for everywhere."""
-    causal = fnp.tri(queries, keys, dtype=bool) if is_causal else None
-    if mask is None:
-        return causal
-    mask = fnp.asarray(mask)
-    if dtype_of(mask).kind != "b":
-        raise OperandTypeError(
-            f"nn.{name}: mask must be boolean, true where a query may look, not {dtype_of(mask).name}; what is added to the "
-            f"scores is bias="
-        )
-    return mask if causal is None else mask & causal

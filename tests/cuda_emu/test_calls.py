@@ -1,0 +1,150 @@
+"""Named calls reach their hand-written kernels from users' programs, under every transform, and give what NumPy gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import funcgrad as fg
+import funcgrad.numpy as fnp
+from funcgrad import lax, nn, tree
+from funcgrad.testing import assert_close
+
+FORWARD = ["attention"]
+BACKWARD = ["attention_delta", "attention_keys_transposed", "attention_queries_transposed"]
+
+
+@pytest.fixture
+def launched(cuda, monkeypatch):
+    """Runs a function on the device as a program: its results in NumPy, and the sorted names of hand-written kernels of a family."""
+
+    def run(family, f, *args, jit=True):
+        names = []
+        with fg.use_backend(cuda) as backend:
+            launch = backend.on.launch
+            monkeypatch.setattr(
+                backend.on, "launch", lambda fam, name, *rest: (names.append((fam, name)), launch(fam, name, *rest))[1]
+            )
+            found = (fg.jit(f) if jit else f)(*tree.map(backend.asarray, args))
+            monkeypatch.undo()
+            found = tree.map(backend.to_numpy, found)
+        return found, sorted(name.split("<")[0] for fam, name in names if fam == family)
+
+    return run
+
+
+def draw(*shape, dtype=np.float32, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def check(launched, family, kernels, f, *args, rtol=2e-5, atol=2e-6, jit=True):
+    found, names = launched(family, f, *args, jit=jit)
+    assert names == kernels
+    want = fg.jit(f)(*args)
+    tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), found, tree.map(np.asarray, want))
+
+
+def loss(attend):
+    return lambda *xs: fnp.sum(fnp.sin(attend(*xs)))
+
+
+def operands(*lead, queries=5, keys=7, heads=2, shared=1, dtype=np.float32):
+    return (
+        draw(*lead, queries, heads, 32, dtype=dtype),
+        draw(*lead, keys, shared, 32, dtype=dtype, seed=1),
+        draw(*lead, keys, shared, 32, dtype=dtype, seed=2),
+    )
+
+
+ALLOWED = np.random.default_rng(3).random((2, 1, 5, 7)) < 0.7
+CASES = {
+    "plain": nn.dot_product_attention,
+    "causal": lambda *x: nn.dot_product_attention(*x, is_causal=True),
+    "scaled": lambda *x: nn.dot_product_attention(*x, scale=0.5),
+    "masked": lambda *x: nn.dot_product_attention(*x, mask=ALLOWED),
+    "biased": lambda *x: nn.dot_product_attention(*x, draw(2, 5, 7), is_causal=True, mask=ALLOWED),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_attention_is_one_launch_forward_and_three_backward(launched, case):
+    xs = operands(2)
+    check(launched, "attention", FORWARD, CASES[case], *xs)
+    check(launched, "attention", FORWARD, CASES[case], *xs, jit=False)
+    check(launched, "attention", FORWARD + BACKWARD, fg.grad(loss(CASES[case]), (0, 1, 2)), *xs)
+
+
+def test_attention_under_vmap(launched):
+    xs = operands(3, 2)
+    attend = CASES["causal"]
+    check(launched, "attention", FORWARD, fg.vmap(fg.vmap(attend)), *xs)
+    per_row = fg.vmap(fg.grad(loss(attend), (0, 1, 2)))
+    check(launched, "attention", FORWARD + BACKWARD, per_row, *xs)
+    rows = lambda *xs: fnp.sum(fnp.sin(fg.vmap(fg.vmap(attend))(*xs)))
+    check(launched, "attention", FORWARD + BACKWARD, fg.grad(rows, (0, 1, 2)), *xs)
+
+
+def test_attention_in_halves(launched):
+    xs = operands(2, dtype=np.float16)
+    check(
+        launched, "attention", FORWARD + BACKWARD, fg.grad(loss(CASES["causal"]), (0, 1, 2)), *xs, rtol=2e-2, atol=4e-3
+    )
+
+
+def test_attention_with_remat_and_in_a_scan_over_layers(launched):
+    q, k, v = operands(2, shared=2)
+
+    def layers(q, k, v):
+        body = lambda h, _: (h + nn.dot_product_attention(h, k, v, is_causal=True), None)
+        return fnp.sum(lax.scan(body, q, None, 2)[0] ** 2)
+
+    check(
+        launched,
+        "attention",
+        sorted(2 * (FORWARD + BACKWARD)),
+        fg.grad(layers, (0, 1, 2)),
+        q,
+        k,
+        v,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    again = fg.grad(loss(fg.checkpoint(CASES["plain"])), (0, 1, 2))
+    check(launched, "attention", sorted([*FORWARD, *FORWARD, *BACKWARD]), again, q, k, v)
+
+
+def test_where_the_kernel_cannot_the_body_runs(launched):
+    xs = operands(2)
+    for other in (
+        tuple(x[..., :20] for x in xs),
+        tuple(x.astype(np.float64) for x in xs),
+        (xs[0], xs[1], xs[2][..., :8]),
+        tuple(x[:, :0] for x in xs),
+    ):
+        check(launched, "attention", [], fg.grad(loss(CASES["plain"]), (0, 1, 2)), *other)
+    dropped = lambda *x: nn.dot_product_attention(*x, dropout_rate=0.5, dropout_key=fg.random.key(0))
+    check(launched, "attention", [], dropped, *xs)
+
+
+def test_a_bias_gets_its_gradient_beside_the_kernels(launched):
+    xs = (*operands(2), draw(2, 5, 7))
+    check(launched, "attention", FORWARD + BACKWARD, fg.grad(loss(nn.dot_product_attention), (0, 1, 2, 3)), *xs)
+
+
+@pytest.mark.parametrize("case", ["plain", "causal"])
+def test_forward_mode_and_second_derivatives_of_attention(launched, case):
+    xs = operands(queries=2, keys=3)
+    tangents = tuple(draw(*x.shape, seed=9) for x in xs)
+    pushed = lambda *x: fg.jvp(CASES[case], x[:3], x[3:])
+    squares = fg.grad(lambda *x: fnp.sum(fg.grad(loss(CASES[case]))(*x) ** 2))
+    for f, args in ((pushed, (*xs, *tangents)), (squares, xs)):
+        found, _ = launched("attention", f, *args)
+        assert_close(found, fg.jit(f)(*args), rtol=1e-3)
+
+
+def test_a_users_function_of_the_same_name_is_not_taken_for_ours(launched):
+    @fg.jit
+    def attention(q, k, v, bias=None):
+        return q + v[..., :5, :, :]
+
+    check(launched, "attention", [], attention, *operands(2))
