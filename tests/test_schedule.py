@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,18 +111,3 @@ def test_programs_keep_type_and_value(program: Any) -> None:
     assert peak(found) <= peak(jaxpr)
     for a, b in zip(eval_jaxpr(found, *args), eval_jaxpr(jaxpr, *args), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("backend", ["numpy", "llvm"])
-def test_a_program_needs_less(backend: str) -> None:
-    if backend == "llvm":
-        pytest.importorskip("llvmlite")
-
-    def f(x: Any) -> Any:
-        a, b = fnp.sort(x), fnp.cumsum(x)
-        return fnp.cumsum(fnp.cumsum(b[::-1])[::-1])[::-1][0], fnp.cumsum(a[::-1])[0]
-
-    with fg.use_backend(backend):
-        x = np.ones(1 << 15)
-        memory = fg.jit(f).lower(x).compile().memory_analysis()
-    assert memory.temp_size_in_bytes <= 3.1 * x.nbytes

@@ -149,13 +149,11 @@ def _is_scatter(eqn: Eqn) -> bool:
 @lowers("scatter", when=_is_scatter)
 def _scatter(lowerer: Lowerer, eqn: Eqn) -> None:
     """The updates one after the other, so that several of one place are all seen, the last one last."""
-    x, updates, *_ = eqn.inputs
-    out, axes, kind = lowerer.result(eqn.outputs[0]), eqn.params["axes"], eqn.params["kind"]
-    indices = [lowerer.view(a) for a in eqn.inputs[2:]]
+    axes, kind = eqn.params["axes"], eqn.params["kind"]
+    x, new, *indices = map(lowerer.view, eqn.inputs)
+    _check(lowerer, indices, [x.shape[a] for a in axes], axes)
+    out = lowerer.updated(eqn.outputs[0], x, [new, *indices])
     sizes, strides = [out.shape[a] for a in axes], [out.strides[a] for a in axes]
-    _check(lowerer, indices, sizes, axes)
-    lowerer.copy(lowerer.view(x), out)
-    new = lowerer.view(updates)
     rank = len(indices[0].shape)
     part, rest = new.moved(new.shape[rank:], new.strides[rank:]), _rest(out, axes)
     w = Writer([f"ptr noalias %i{k}" for k in range(len(indices))] + ["ptr noalias %new", "ptr noalias %out"])

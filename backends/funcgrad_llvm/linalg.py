@@ -65,8 +65,7 @@ def _refuse(lowerer: Lowerer, code: str, message: str) -> None:
 
 @lowers("cholesky", when=_is_real)
 def _cholesky(lowerer: Lowerer, eqn: Eqn) -> None:
-    out, w = lowerer.result(eqn.outputs[0]), lowerer.writer
-    lowerer.copy(lowerer.view(eqn.inputs[0]), out)
+    out, w = lowerer.updated(eqn.outputs[0], lowerer.view(eqn.inputs[0])), lowerer.writer
     n, letter, size = out.shape[-1], _LETTERS[out.dtype], out.dtype.itemsize
     uplo, info = w.alloca("i8"), w.alloca("i64")
     w.do(f"store i8 {ord('U')}, ptr {uplo}")
@@ -86,9 +85,8 @@ def _cholesky(lowerer: Lowerer, eqn: Eqn) -> None:
 @lowers("triangular_solve", when=_is_real)
 def _triangular_solve(lowerer: Lowerer, eqn: Eqn) -> None:
     left, lower, transpose, unit = (eqn.params[k] for k in ("left", "lower", "transpose", "unit_diagonal"))
-    out, w = lowerer.result(eqn.outputs[0]), lowerer.writer
-    a = lowerer.contiguous(lowerer.view(eqn.inputs[0]))
-    lowerer.copy(lowerer.view(eqn.inputs[1]), out)
+    a, w = lowerer.contiguous(lowerer.view(eqn.inputs[0])), lowerer.writer
+    out = lowerer.updated(eqn.outputs[0], lowerer.view(eqn.inputs[1]), [a])
     m, n = out.shape[-2:]
     k, letter, integer = a.shape[-1], _LETTERS[out.dtype], blas.library().integer
     triangle, diagonal = _LOWER if lower else _UPPER, _UNIT if unit else _NON_UNIT

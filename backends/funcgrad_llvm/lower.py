@@ -170,6 +170,13 @@ class Lowerer:
         self.result(var)
         return True
 
+    def updated(self, var: Var, x: View, others: Sequence[View] = ()) -> View:
+        """The result of an equation that begins as a copy of x: x itself where nobody reads that any more."""
+        if any(v.buffer is x.buffer for v in others) or not self.take_over(var, x):
+            self.result(var)
+        self.copy(x, self.values[var])
+        return self.values[var]
+
     def define(self, var: Var, view: View) -> None:
         self.values[var] = view
         view.buffer.users += 1

@@ -219,7 +219,6 @@ def _dynamic_slice(lowerer: Lowerer, eqn: Eqn) -> None:
 @lowers("dynamic_update_slice")
 def _dynamic_update_slice(lowerer: Lowerer, eqn: Eqn) -> None:
     x, update, *starts = eqn.inputs
-    target = lowerer.result(eqn.outputs[0])
-    lowerer.copy(lowerer.view(x), target)
     source = lowerer.view(update)
+    target = lowerer.updated(eqn.outputs[0], lowerer.view(x), [source, *map(lowerer.view, starts)])
     lowerer.copy(source, _block(lowerer, target, starts, source.shape))

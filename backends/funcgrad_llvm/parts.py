@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from funcgrad.compiler.schedule import schedule
 from funcgrad.core.ir import Eqn, Jaxpr, Var
 
 __all__ = ["MOST_EQUATIONS", "in_parts", "parts"]
@@ -16,7 +17,7 @@ def in_parts(eqn: Eqn, most: int = MOST_EQUATIONS) -> list[Eqn]:
     """An equation as several, if it is a long group: what one part computes for another is a variable like all others."""
     if eqn.primitive.name != "fusion" or len(eqn.params["jaxpr"].eqns) <= most:
         return [eqn]
-    body = eqn.params["jaxpr"]
+    body = schedule(eqn.params["jaxpr"])
     outer = dict(zip(body.invars, eqn.inputs)) | dict(zip(body.outs, eqn.outputs))
     eqns = []
     for part in parts(body, most):

@@ -20,6 +20,7 @@ from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.pairs import in_pairs
 from funcgrad.compiler.program import compile_jaxpr
+from funcgrad.compiler.recompute import recompute_groups, recompute_stacks
 from funcgrad.compiler.schedule import schedule
 from funcgrad.compiler.simplify import simplify
 from funcgrad.core.backend import get_backend
@@ -194,7 +195,7 @@ class Program:
     def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr, fast_math: bool) -> None:
         self.simplified, self.jaxpr = simplified, jaxpr
         self.consts = tuple(jaxpr.consts)
-        self.steps = _steps(jaxpr, fast_math)
+        self.steps = _steps(schedule(jaxpr), fast_math)
         self.source = "\n\n".join(s.text for s in self.steps if s.text)
         self.segments = sum(isinstance(s, Segment) for s in self.steps)
         self.memory = self._memory()
@@ -299,5 +300,6 @@ def compile_program(jaxpr: Jaxpr, backend: Any, fast_math: bool = False) -> Prog
     if found is None:
         lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
         lean = simplify(in_pairs(lean), backend.ops, backend.rules)
-        found = jaxpr.memo[key] = Program(lean, schedule(fuse(split_products(lean), FUSABLE, is_native)), fast_math)
+        fused = fuse(split_products(recompute_stacks(lean)), FUSABLE, is_native)
+        found = jaxpr.memo[key] = Program(lean, recompute_groups(fused), fast_math)
     return found

@@ -19,7 +19,6 @@ from .buffers import nbytes
 from .emit import emit
 from .fuse import fuse
 from .memory import Ledger, MemoryAnalysis
-from .schedule import schedule
 from .simplify import simplify
 
 if TYPE_CHECKING:
@@ -145,5 +144,5 @@ def compile_jaxpr(jaxpr: Jaxpr, backend: SourceBackend, donated: frozenset[int] 
         with _no_collection():
             lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
             fused = fuse(lean, backend.fusable, backend.worth, backend.least_fused) if backend.fusable else lean
-            program = jaxpr.memo[key] = Program(lean, schedule(fused), backend, donated)
+            program = jaxpr.memo[key] = Program(lean, fused, backend, donated)
     return program

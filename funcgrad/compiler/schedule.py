@@ -3,7 +3,8 @@ frees as late as it may.
 
 A reduction moves up to what it reduces, and a large array that is only made from small ones moves down to its first reader.
 Each move is judged by itself, from sizes and last readers, so the new order is taken only if its peak is lower than that
-of the old one by something. Effects and control flow keep their order. The bodies of control flow are ordered too.
+of the old one by something. Effects and control flow keep their order. The bodies of control flow are ordered too. A
+program with barriers stays as it is: they stand for an order that somebody chose, as rematerialization does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 from ..core.ir import Eqn, Jaxpr, Var, map_subjaxprs
 from .buffers import nbytes
+from .fusion import fusion
 
 __all__ = ["peak", "schedule"]
 
@@ -79,7 +81,8 @@ def schedule(jaxpr: Jaxpr) -> Jaxpr:
     found: Jaxpr | bool | None = jaxpr.memo.get("scheduled")
     if found is None:
         eqns = [_with_ordered_bodies(e) if e.primitive.control else e for e in jaxpr.eqns]
-        if max([v.aval.size for e in eqns for v in e.outputs], default=0) >= _LARGE:
+        large = max([v.aval.size for e in eqns for v in e.outputs], default=0) >= _LARGE
+        if large and not _has_barriers(eqns):
             lives = _Lives(jaxpr)
             order = _Scheduler(jaxpr.eqns, lives).order(jaxpr)
             if lives.peak(order) < _WORTH * lives.peak(range(len(eqns))):
@@ -88,6 +91,13 @@ def schedule(jaxpr: Jaxpr) -> Jaxpr:
         found = same or Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
         jaxpr.memo["scheduled"] = found  # itself would be a cycle of references
     return jaxpr if isinstance(found, bool) else found
+
+
+def _has_barriers(eqns: Sequence[Eqn]) -> bool:
+    names = {e.primitive.name for e in eqns} | {
+        e.primitive.name for group in eqns if group.primitive is fusion for e in group.params["jaxpr"].eqns
+    }
+    return "optimization_barrier" in names
 
 
 def _with_ordered_bodies(eqn: Eqn) -> Eqn:
