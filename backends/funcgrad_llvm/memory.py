@@ -181,30 +181,45 @@ class Arena:
         allow, in a result if one has room (Pisarchyk and Lee, Efficient memory management for deep neural net inference,
         2020, call it greedy by size)."""
         lines, end = self._writer.lines, len(self._writer.lines)
-        # Of a region, its size (None: as much as is needed) and who is where: from line to line, from byte to byte.
-        regions: list[tuple[str, int | None, list[tuple[int, int, int, int]]]] = []
-        for result, size in self._results:
-            regions.append((result.pointer, size, [(result.begin, end, 0, size)] if result.begin >= 0 else []))
-        regions.append(("%arena", None, []))
+        regions = [_Region(result.pointer, size) for result, size in self._results]
+        for region, (result, size) in zip(regions, self._results):
+            if result.begin >= 0:
+                region.take(result.begin, end, 0, size)
+        regions.append(_Region("%arena", None))
         for buffer in sorted(self._buffers, key=lambda b: (-b.size, b.begin)):
             first, last = buffer.begin, end if buffer.end is None else buffer.end
             where = None if buffer.home is None else (buffer.home.pointer, 0)
-            for base, limit, taken in regions if where is None else ():
-                place = _gap(buffer.size, [t[2:] for t in taken if t[0] < last and first < t[1]])
-                if limit is None or place + buffer.size <= limit:
-                    taken.append((first, last, place, place + buffer.size))
-                    self.size = max(self.size, place + buffer.size) if limit is None else self.size
-                    where = base, place
+            for region in regions if where is None else ():
+                place = region.gap(first, last, buffer.size)
+                if region.size is None or place + buffer.size <= region.size:
+                    region.take(first, last, place, place + buffer.size)
+                    self.size = max(self.size, place + buffer.size) if region.size is None else self.size
+                    where = region.pointer, place
                     break
             assert where is not None
             lines[first] = f"  {buffer.pointer} = getelementptr i8, ptr {where[0]}, i64 {where[1]}"
 
 
-def _gap(size: int, taken: list[tuple[int, int]]) -> int:
-    """Where the first gap of a size begins."""
-    place, alignment = 0, _LINE if size >= _LINE else _NUMBER
-    for begin, end in sorted(taken):
-        if place + size <= begin:
-            break
-        place = max(place, -(-end // alignment) * alignment)
-    return place
+class _Region:
+    """Memory at an address, of a size (None: as much as is needed), and who is where: from line to line, from byte to byte."""
+
+    def __init__(self, pointer: str, size: int | None) -> None:
+        self.pointer, self.size = pointer, size
+        self._count, self._taken = 0, np.empty((4, 16), np.int64)
+
+    def take(self, first: int, last: int, begin: int, end: int) -> None:
+        if self._count == self._taken.shape[1]:
+            self._taken = np.concatenate([self._taken, np.empty_like(self._taken)], axis=1)
+        self._taken[:, self._count] = first, last, begin, end
+        self._count += 1
+
+    def gap(self, first: int, last: int, size: int) -> int:
+        """Where the first gap of a size begins that is free from line to line. A long program has many buffers."""
+        firsts, lasts, begins, ends = self._taken[:, : self._count]
+        there = np.flatnonzero((firsts < last) & (first < lasts))
+        there = there[np.argsort(begins[there])]
+        alignment = _LINE if size >= _LINE else _NUMBER
+        behind = np.maximum.accumulate(-(-ends[there] // alignment) * alignment)
+        places = np.concatenate([[0], behind])
+        fits = np.flatnonzero(places[:-1] + size <= begins[there])
+        return int(places[fits[0]] if fits.size else places[-1])
