@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -810,9 +811,18 @@ def test_recurrence_by_hand():
     np.testing.assert_array_equal(last, ys[-1])
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+RECURRENT = {
+    "rnn": (nn.rnn, 1),
+    "rnn of relu": (partial(nn.rnn, activation=nn.relu), 1),
+    "rnn of sin": (partial(nn.rnn, activation=fnp.sin), 1),
+    "lstm": (nn.lstm, 4),
+    "gru": (nn.gru, 3),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
 def test_recurrent_laws(kind):
-    f, gates = getattr(nn, kind), {"rnn": 1, "lstm": 4, "gru": 3}[kind]
+    f, gates = RECURRENT[kind]
     x, h, wx, wh, b, _ = recurrent(gates)
 
     def run(x, h, wx, wh, b):
@@ -824,6 +834,19 @@ def test_recurrent_laws(kind):
     assert_close(fg.jit(run)(*args), run(*args))
     rows = fg.vmap(run, in_axes=(0, 0, None, None, None))(*args)
     assert_close(rows, run(*args))
+    sets = [np.stack([a, a / 2]) for a in args]
+    for mapped in ((None, None, 0, 0, 0), (0, 0, 0, 0, 0)):
+        given = [s if m == 0 else a for s, a, m in zip(sets, args, mapped, strict=True)]
+        loss = lambda *a: fnp.sum(fnp.sin(run(*a)[0]))
+        found = fg.vmap(fg.grad(loss, (0, 1, 2, 3, 4)), in_axes=mapped)(*given)
+        want = [
+            fg.grad(loss, (0, 1, 2, 3, 4))(*(g[i] if m == 0 else g for g, m in zip(given, mapped, strict=True)))
+            for i in range(2)
+        ]
+        assert_close(found, fg.tree.map(lambda *x: np.stack(x), *want))
+    none, last = f(x[:, :0], nn.LSTMState(h, h) if kind == "lstm" else h, wx, wh, b)
+    assert none.shape == (2, 0, 5)
+    assert_close(fg.tree.leaves(last)[0], h)
     # Two halves with the state handed on are the whole.
     first, state = f(x[:, :2], nn.LSTMState(h, h) if kind == "lstm" else h, wx, wh, b)
     second, state = f(x[:, 2:], state, wx, wh, b)

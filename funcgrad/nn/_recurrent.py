@@ -9,6 +9,7 @@ product for all times; only those with the state are in the loop.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import funcgrad.numpy as fnp
@@ -17,6 +18,7 @@ from funcgrad.core.errors import OperandError
 
 from ._arrays import floating
 from ._linear import linear
+from ._recurrent_calls import ACTIVATIONS, lstm_loop, rnn_loops
 
 __all__ = ["LSTMState", "gru", "lstm", "rnn"]
 
@@ -29,9 +31,9 @@ class LSTMState(NamedTuple):
 
 
 def _scan(
-    name: str, gates: int, x: Any, state: Any, weight_x: Any, weight_h: Any, bias: Any, step: Callable[..., Any]
+    name: str, gates: int, x: Any, state: Any, weight_x: Any, weight_h: Any, bias: Any, loop: Callable[..., Any]
 ) -> tuple[Any, Any]:
-    """The loop over time: ``step(state, u) -> state`` with u = x W + b; the output is the first leaf of the state."""
+    """The loop over time, ``loop(u, weight_h, state) -> (ys, state)`` with u = x W + b, time first in u and ys."""
     x, weight_h = floating(name, x), floating(name, weight_h, "weight_h")
     if weight_h.ndim != 2 or weight_h.shape[1] != gates * weight_h.shape[0] or x.ndim < 2:
         raise OperandError(
@@ -51,12 +53,20 @@ def _scan(
             raise OperandError(f"nn.{name}: the state must be of shape {wanted} for this x, not {fnp.shape(s)}")
         return fnp.asarray(s, dtype=dtype)
 
-    def body(s: Any, u: Any) -> tuple[Any, Any]:
-        s = step(s, u)
-        return s, s.h if isinstance(s, LSTMState) else s
-
-    last, ys = lax.scan(body, tree.map(start, state), fnp.astype(fnp.moveaxis(u, -2, 0), dtype))
+    u = fnp.astype(fnp.moveaxis(u, -2, 0), dtype)
+    ys, last = loop(u, fnp.astype(weight_h, dtype), tree.map(start, state))
     return fnp.moveaxis(ys, 0, -2), last
+
+
+def _plain(step: Callable[..., Any], u: Any, h: Any) -> tuple[Any, Any]:
+    """All states of h' = step(h, u), and the last."""
+
+    def body(h: Any, u: Any) -> tuple[Any, Any]:
+        h = step(h, u)
+        return h, h
+
+    last, ys = lax.scan(body, h, u)
+    return ys, last
 
 
 def rnn(
@@ -68,7 +78,15 @@ def rnn(
     >>> ys.ravel(), h
     (array([1., 2., 3.]), array([3.]))
     """
-    return _scan("rnn", 1, x, state, weight_x, weight_h, bias, lambda h, u: activation(u + h @ weight_h))
+    known = next((name for name, (f, _) in ACTIVATIONS.items() if f is activation), None)
+
+    def loop(u: Any, weight: Any, h: Any) -> tuple[Any, Any]:
+        if known is None or not u.shape[0]:
+            return _plain(lambda h, u: activation(u + h @ weight), u, h)
+        (ys,) = rnn_loops[known](u, weight, h)
+        return ys, ys[-1]
+
+    return _scan("rnn", 1, x, state, weight_x, weight_h, bias, loop)
 
 
 def lstm(x: Any, state: LSTMState, weight_x: Any, weight_h: Any, bias: Any = None) -> tuple[Any, LSTMState]:
@@ -78,14 +96,15 @@ def lstm(x: Any, state: LSTMState, weight_x: Any, weight_h: Any, bias: Any = Non
     (Hochreiter and Schmidhuber, Neural Computation 9, 1997; Gers et al. 2000 for the gate f.)
     """
 
-    def step(s: LSTMState, u: Any) -> LSTMState:
-        i, f, g, o = fnp.split(u + s.h @ weight_h, 4, axis=-1)
-        c = lax.logistic(f) * s.c + lax.logistic(i) * fnp.tanh(g)
-        return LSTMState(lax.logistic(o) * fnp.tanh(c), c)
+    def loop(u: Any, weight: Any, s: LSTMState) -> tuple[Any, LSTMState]:
+        if not u.shape[0]:
+            return u[..., : s.h.shape[-1]], s
+        ys, h, c = lstm_loop(u, weight, s.h, s.c)
+        return ys, LSTMState(h, c)
 
     if not isinstance(state, LSTMState):
         raise OperandError("nn.lstm: the state must be nn.LSTMState(h, c)")
-    return _scan("lstm", 4, x, state, weight_x, weight_h, bias, step)
+    return _scan("lstm", 4, x, state, weight_x, weight_h, bias, loop)
 
 
 def gru(x: Any, state: Any, weight_x: Any, weight_h: Any, bias_x: Any = None, bias_h: Any = None) -> tuple[Any, Any]:
@@ -95,11 +114,14 @@ def gru(x: Any, state: Any, weight_x: Any, weight_h: Any, bias_x: Any = None, bi
     the product with the state, as in torch and cuDNN; hence two biases. (Cho et al., arXiv:1406.1078v1.)
     """
 
-    def step(h: Any, u: Any) -> Any:
-        v = h @ weight_h if bias_h is None else h @ weight_h + bias_h
+    def step(weight: Any, h: Any, u: Any) -> Any:
+        v = h @ weight if bias_h is None else h @ weight + bias_h
         (ur, uz, un), (vr, vz, vn) = fnp.split(u, 3, axis=-1), fnp.split(v, 3, axis=-1)
         z = lax.logistic(uz + vz)
         n = fnp.tanh(un + lax.logistic(ur + vr) * vn)
         return n + z * (h - n)
 
-    return _scan("gru", 3, x, state, weight_x, weight_h, bias_x, step)
+    def loop(u: Any, weight: Any, h: Any) -> tuple[Any, Any]:
+        return _plain(partial(step, weight), u, h)
+
+    return _scan("gru", 3, x, state, weight_x, weight_h, bias_x, loop)

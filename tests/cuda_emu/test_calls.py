@@ -142,6 +142,53 @@ def test_forward_mode_and_second_derivatives_of_attention(launched, case):
         assert_close(found, fg.jit(f)(*args), rtol=1e-3)
 
 
+def recurrent(gates, *lead, time=4, hidden=5):
+    shapes = [(*lead, time, 3), (*lead, hidden), (3, gates * hidden), (hidden, gates * hidden), (gates * hidden,)]
+    return [draw(*s, seed=i) / 2 for i, s in enumerate(shapes)]
+
+
+def _lstm(x, h, wx, wh, b):
+    ys, state = nn.lstm(x, nn.LSTMState(h, fnp.cos(h)), wx, wh, b)
+    return ys, state.h, state.c
+
+
+LOOPS = {
+    "tanh": (nn.rnn, 1),
+    "relu": (lambda *a: nn.rnn(*a, activation=nn.relu), 1),
+    "lstm": (_lstm, 4),
+}
+
+
+def total(run):
+    return lambda *a: sum(fnp.sum(fnp.sin(y)) for y in run(*a))
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
+def test_a_recurrent_loop_is_one_launch_forward_and_one_backward(launched, kind, lead):
+    run, gates = LOOPS[kind]
+    args = recurrent(gates, *lead)
+    check(launched, "recurrent", ["recurrence"], run, *args)
+    both = ["recurrence", "recurrence_transposed"]
+    check(launched, "recurrent", both, fg.grad(total(run), (0, 1, 2, 3, 4)), *args)
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_recurrent_loops_under_vmap(launched, kind):
+    run, gates = LOOPS[kind]
+    args, axes = recurrent(gates, 3, 2), (0, 0, None, None, None)
+    check(launched, "recurrent", ["recurrence"], fg.vmap(run, axes), *args)
+    per_row = fg.vmap(fg.grad(total(run), (0, 1, 3)), axes)
+    check(launched, "recurrent", ["recurrence", "recurrence_transposed"], per_row, *args)
+    ensemble = fg.vmap(run, (None, None, None, 0, None))
+    x, h, wx, wh, b = recurrent(gates, 2)
+    check(launched, "recurrent", [], ensemble, x, h, wx, np.stack([wh, wh / 2]), b)
+
+
+def test_large_weights_are_left_to_products(launched):
+    check(launched, "recurrent", [], _lstm, *recurrent(4, 1, time=2, hidden=129))
+
+
 def test_a_users_function_of_the_same_name_is_not_taken_for_ours(launched):
     @fg.jit
     def attention(q, k, v, bias=None):
