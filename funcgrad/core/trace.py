@@ -431,7 +431,7 @@ def check_finite(primitive: Primitive, args: Sequence[Any], params: dict[str, An
     if all(map(_is_finite, outputs)) or not all(map(_is_finite, args)):
         return
     bad = next(x for x in outputs if not _is_finite(x))
-    kind = "NaN" if np.isnan(np.asarray(bad)).any() else "infinity"
+    kind = "NaN" if np.isnan(_on_host(bad)).any() else "infinity"
     source = user_source()
     listed = " ".join(f"{k}={v}" for k, v in params.items() if not isinstance(v, (Jaxpr, tuple)) or v == ())
     lines = [f"the first {kind} came out of {primitive.name}{f'[{listed}]' if listed else ''}"]
@@ -442,14 +442,20 @@ def check_finite(primitive: Primitive, args: Sequence[Any], params: dict[str, An
         lines.append(f"  at {source.describe()}")
     with np.printoptions(threshold=20, edgeitems=3, precision=6):
         for i, x in enumerate(args):
-            lines.append(f"  operand {i}: {aval_of(x)} = {np.asarray(x)}")
-        lines.append(f"  result: {aval_of(bad)} = {np.asarray(bad)}")
+            lines.append(f"  operand {i}: {aval_of(x)} = {_on_host(x)}")
+        lines.append(f"  result: {aval_of(bad)} = {_on_host(bad)}")
     raise NonFiniteError("\n".join(lines))
 
 
 def _is_finite(x: Any) -> bool:
-    array = np.asarray(x)
+    array = _on_host(x)
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _on_host(x: Any) -> np.ndarray:
+    """A value as NumPy's, wherever it lies."""
+    backend = _types.get(type(x))
+    return np.asarray(x if backend is None else backend.to_numpy(x))
 
 
 EVAL = EvalTrace()
