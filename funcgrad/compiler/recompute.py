@@ -37,27 +37,27 @@ class _Chain:
         self.leaves: dict[Var, None] = {}
         #: Whether there is such a chain.
         self.exists = True
-        seen: set[Var] = set()
-
-        def visit(v: Var, top: bool) -> None:
-            if v in seen or not self.exists:
-                return
-            seen.add(v)
-            if not top and v in leaves:
-                self.leaves[v] = None
-                return
-            eqn = made.get(v)
-            if eqn is None or eqn.primitive.name not in cheap or len(seen) > 3 * _MOST:
-                self.exists = False
-                return
-            for a in eqn.inputs:
-                if isinstance(a, Var):
-                    visit(a, False)
-            self.eqns.append(eqn)
-
-        visit(value, True)
+        self._seen: set[Var] = set()
+        self._made, self._ends, self._cheap = made, leaves - {value}, cheap
+        self._visit(value)
         moves = sum(e.primitive.name in _MOVES or e.primitive.name == "iota" for e in self.eqns)
         self.exists = self.exists and len(self.eqns) - moves <= _MOST
+
+    def _visit(self, v: Var) -> None:
+        if v in self._seen or not self.exists:
+            return
+        self._seen.add(v)
+        if v in self._ends:
+            self.leaves[v] = None
+            return
+        eqn = self._made.get(v)
+        if eqn is None or eqn.primitive.name not in self._cheap or len(self._seen) > 3 * _MOST:
+            self.exists = False
+            return
+        for a in eqn.inputs:
+            if isinstance(a, Var):
+                self._visit(a)
+        self.eqns.append(eqn)
 
 
 def _copied(eqns: list[Eqn], env: dict[Var, Atom]) -> list[Eqn]:

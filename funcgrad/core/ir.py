@@ -137,13 +137,13 @@ def subjaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:
 
 def map_subjaxprs(function: Callable[[Jaxpr], Jaxpr], params: dict[str, Any]) -> dict[str, Any]:
     """An equation's parameters with other jaxprs in place of those that they hold, directly or in tuples."""
-
-    def mapped(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(map(mapped, value)) if any(isinstance(v, Jaxpr) for v in value) else value
-        return function(value) if isinstance(value, Jaxpr) else value
-
-    return {name: mapped(value) for name, value in params.items()}
+    mapped = dict(params)
+    for name, value in params.items():
+        if isinstance(value, Jaxpr):
+            mapped[name] = function(value)
+        elif isinstance(value, tuple) and any(isinstance(v, Jaxpr) for v in value):
+            mapped[name] = tuple(function(v) if isinstance(v, Jaxpr) else v for v in value)
+    return mapped
 
 
 def check(jaxpr: Jaxpr, *, nested: bool = False) -> None:
