@@ -137,6 +137,17 @@ def branched(x: Any) -> Any:
     return fg.lax.cond(x[0] > 0, wide, lambda x: fnp.sort(x), x)
 
 
+def chosen(w: Any, x: Any) -> Any:
+    """The backward branch reads what the forward one made, partly under several names."""
+    y = fg.lax.cond(x[0, 0] > 0, lambda: fg.nn.gelu(x @ w), lambda: x * 2.0)
+    return (y * y).sum()
+
+
+def masked(key: Any, x: Any) -> Any:
+    """Bits of a counter, which is an array, too."""
+    return x * fg.random.bernoulli(key, 0.5, x.shape)
+
+
 PROGRAMS = [
     (lambda x: fnp.sort(fnp.sort(x) + 1.0), (np.ones(N),)),
     (lambda x: (fnp.sort(x), x), (np.ones(N),)),
@@ -150,6 +161,9 @@ PROGRAMS = [
     (looped, (np.ones(N),)),
     (branched, (np.ones(N),)),
     (branched, (-np.ones(N),)),
+    (fg.grad(chosen), (W, np.ones((1024, 512)))),
+    (masked, (fg.random.key(0), np.ones((512, 512)))),
+    (lambda key: fg.random.bits(key, (512, 512)), (fg.random.key(0),)),
     (
         lambda x: fg.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, fnp.sort(c[1] + 1.0)), (0, x)),
         (np.ones(N),),

@@ -164,8 +164,9 @@ class _Writer:
         while len(shape) > 1 and shape[0] == 1:
             del shape[0]
         if x is None:
-            dtype = type_name(v.aval.dtype)
-            text = f"arange({move.params['shape'][move.params['axis']]}, dtype={dtype})"
+            length = move.params["shape"][move.params["axis"]]
+            self.workspace.append((length * v.aval.dtype.itemsize, None))
+            text = f"arange({length}, dtype={type_name(v.aval.dtype)})"
             text = text if len(shape) == 1 else f"{text}.reshape({_ints(shape)})"
         elif list(x.aval.shape) == shape:
             self.text[v] = self.text[x]

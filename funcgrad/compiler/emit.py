@@ -368,6 +368,10 @@ class Function:
         for name in bodies:
             self.ledger.run(self.module.ledgers[name], beside)
         self._allocate(own)
+        # Results that share memory with others are held to the end: as many buffers as the branch with the most returns.
+        if len(bodies) > 1:
+            left = max(self.module.returned[name] for name in bodies) - sum(nbytes(v.aval) for v in own)
+            self.ledger.take(None, max(left, 0))
 
     def _start(self, index: int, eqn: Eqn, carry: list[str], inits: Sequence[Atom]) -> None:
         """Give the carries their first values: copies, if the loop will overwrite what it may not."""
@@ -457,6 +461,7 @@ class Function:
             else:
                 texts.append(f"{name}.copy()" if a.aval.shape else f"{name}[()]")
                 self.ledger.take(None, nbytes(a.aval))
+        self.module.returned[self.name] = sum(nbytes(a.aval) for a, new in zip(self.jaxpr.outs, self.fresh) if new)
         # A result that a later one shares memory with is not new either.
         counts: dict[Root, int] = {}
         found = [self.buffers.root(a) if isinstance(a, Var) else None for a in self.jaxpr.outs]

@@ -42,6 +42,8 @@ class Module:
         self.literals: dict[Any, str] = {}
         self.taken: set[str] = set()
         self.kernels: dict[int, str] = {}
+        #: Of each function, the bytes of the buffers that are its own and that it returns.
+        self.returned: dict[str, int] = {}
         self.ledgers: dict[str, Ledger] = {}
         #: For each function of a group the pools of its results, and the sizes and pools of what else it allocates.
         self.workspaces: dict[str, tuple[Sequence[Any], Sequence[tuple[int, Any]]]] = {}
