@@ -56,7 +56,7 @@ def dropout(key: Any, ws: Any, x: Any) -> Any:
 def with_loops(ws: Any, x: Any) -> Any:
     x = fnp.tanh(x @ ws[0])
     x = fg.lax.scan(lambda c, _: (fnp.sin(c @ ws[1]), None), x, None, length=3)[0]
-    x = fg.lax.cond(x[0, 0] > 0, gelu, fnp.tanh, x)
+    x = fg.lax.cond(x[0, 0] > -2, gelu, fnp.tanh, x)  # the branch that needs more
     for w in ws[2:]:
         x = gelu(x @ w)
     return (x * x).sum()

@@ -368,10 +368,6 @@ class Function:
         for name in bodies:
             self.ledger.run(self.module.ledgers[name], beside)
         self._allocate(own)
-        # Results that share memory with others are held to the end: as many buffers as the branch with the most returns.
-        if len(bodies) > 1:
-            left = max(self.module.returned[name] for name in bodies) - sum(nbytes(v.aval) for v in own)
-            self.ledger.take(None, max(left, 0))
 
     def _start(self, index: int, eqn: Eqn, carry: list[str], inits: Sequence[Atom]) -> None:
         """Give the carries their first values: copies, if the loop will overwrite what it may not."""
@@ -433,6 +429,9 @@ class Function:
             call = f"{branch}({', '.join(operands)})"
             self._line(f"{targets}{' = ' if targets else ''}{call}", eqn.source, 2 if len(branches) > 1 else 1)
         self._ran(branches, eqn.outputs)
+        # Results that share memory with others are held to the end: as many buffers as the branch with the most returns.
+        own = sum(nbytes(v.aval) for v in eqn.outputs if self.buffers.root(v).owned)
+        self.ledger.take(None, max(0, max(self.module.returned[name] for name in branches) - own))
 
     # The end ------------------------------------------------------------------------------------------------------
 
