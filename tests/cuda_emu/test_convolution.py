@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
-from test_kernels import BFLOAT16, close, floats, numbers, wide
+from test_kernels import BFLOAT16, close, floats, numbers, rounded_to_tf32, wide
 
 import funcgrad as fg
 import funcgrad.numpy as fnp
@@ -92,6 +92,29 @@ def narrow(monkeypatch, request):
 @pytest.mark.parametrize("case", CASES)
 def test_convolution(device, narrow, dtype, case):
     check(device, dtype, *CASES[case])
+
+
+@pytest.mark.parametrize("case", ["plain", "all apart", "more than a tile", "a depth of many parts"])
+def test_factors_of_tf32(monkeypatch, device, case):
+    """float32 by tensor cores where it is asked for: the factors are rounded, nothing else is."""
+    monkeypatch.setattr(launch_convolution, "NARROW", 0)
+    shape_x, shape_w, *params = CASES[case]
+    x, w = numbers(shape_x, np.float32), numbers(shape_w, np.float32, 1)
+    names = ("strides", "padding", "lhs_dilation", "rhs_dilation", "groups")
+    given = dict(zip(names, (*params, 1)))
+    found = launch_convolution.convolution(device, device.put(x), device.put(w), **given, tf32=True)
+    close(device.get(found), reference(rounded_to_tf32(x), rounded_to_tf32(w), **given), "float32")
+
+
+@pytest.mark.parametrize("bits", [0x7F800000, 0xFF800000, 0x7FFFFFFF, 0x7F800001, 0x7F7FFFFF], ids=hex)
+def test_infinities_and_nans_survive_the_rounding_to_tf32(device, bits):
+    x = np.array(bits, np.uint32).view(np.float32).reshape(1, 1)
+    found = launch_convolution.convolution(
+        device, device.put(x), device.put(np.ones((8, 1), np.float32)), strides=(), padding=(), lhs_dilation=(),
+        rhs_dilation=(), groups=1, tf32=True,
+    )  # fmt: skip
+    # The largest number is nearer to the next power of two than to what tf32 has below it.
+    np.testing.assert_array_equal(device.get(found), np.full((1, 8), np.inf if bits == 0x7F7FFFFF else x[0, 0]))
 
 
 @st.composite

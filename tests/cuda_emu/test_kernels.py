@@ -311,21 +311,25 @@ MMA_TF32 = """
 __global__ void product(float *d, const float *a, const float *b) {
     const int group = threadIdx.x >> 2, member = threadIdx.x & 3;
     unsigned left[4], right[2];
-    for (int i = 0; i < 4; ++i) left[i] = __float_as_uint(a[(group + 8 * (i & 1)) * 8 + member + 4 * (i >> 1)]);
-    for (int i = 0; i < 2; ++i) right[i] = __float_as_uint(b[(member + 4 * i) * 8 + group]);
+    for (int i = 0; i < 4; ++i) left[i] = rounded_to_tf32(a[(group + 8 * (i & 1)) * 8 + member + 4 * (i >> 1)]);
+    for (int i = 0; i < 2; ++i) right[i] = rounded_to_tf32(b[(member + 4 * i) * 8 + group]);
     float sum[4] = {0, 0, 0, 0};
-    mma_16x8x8_tf32(sum, left, right);
+    PRODUCT(sum, left, right);
     for (int i = 0; i < 4; ++i) d[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)] = sum[i];
 }
 """
 
 
-def test_the_tensor_cores_product_of_tf32(device):
+def rounded_to_tf32(x):
+    return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+
+@pytest.mark.parametrize("product", ["mma_16x8x8_tf32", "mma_by_shuffles<1>"])
+def test_the_tensor_cores_product_of_tf32(device, product):
     a, b = numbers((16, 8), np.float32), numbers((8, 8), np.float32, 1)
     d = device.empty((16, 8), np.float32)
-    device.launch_text(MMA_TF32, "product", (1,), (32,), [d, device.put(a), device.put(b)])
-    cut = lambda x: (x.view(np.uint32) & 0xFFFFE000).view(np.float32)
-    close(device.get(d), wide(cut(a)) @ wide(cut(b)), np.dtype(np.float32))
+    device.launch_text(MMA_TF32.replace("PRODUCT", product), "product", (1,), (32,), [d, device.put(a), device.put(b)])
+    close(device.get(d), wide(rounded_to_tf32(a)) @ wide(rounded_to_tf32(b)), np.dtype(np.float32))
 
 
 MMA_BY_SHUFFLES = """
@@ -339,7 +343,7 @@ __global__ void product(float *d, const __nv_bfloat16 *a, const __nv_bfloat16 *b
     }
     for (int i = 0; i < 2; ++i) right[i] = packed(b[(2 * member + 8 * i) * 8 + group], b[(2 * member + 8 * i + 1) * 8 + group]);
     float sum[4] = {1, 1, 1, 1};
-    bfloat16_16x8x16_by_shuffles(sum, left, right);
+    mma_by_shuffles<2>(sum, left, right);
     for (int i = 0; i < 4; ++i) d[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)] = sum[i];
 }
 """

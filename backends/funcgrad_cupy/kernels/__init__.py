@@ -108,7 +108,11 @@ INSTANCES: dict[str, list[str]] = {
         (*_HALVES, "float"),
         ("32", "64", "128"),
     ),
-    "convolution": [*_names("convolution convolution_direct", _FLOATS, _BOTH), *_names("sum_parts", _FLOATS)],
+    "convolution": [
+        *_names("convolution convolution_direct", _FLOATS, _BOTH),
+        *_names("convolution", ("float",), _BOTH, ("Tf32",)),
+        *_names("sum_parts", _FLOATS),
+    ],
     "recurrent": [
         *_names("lstm_cell lstm_cell_transposed", _FLOATS),
         *_names("recurrence recurrence_transposed", _FLOATS, ("Tanh", "Relu", "Lstm")),

@@ -46,14 +46,22 @@ template <class T> struct Tiling {
     static __device__ __forceinline__ int at(int row, int word) { return word * width + row; }
     static __device__ __forceinline__ Word word_of(const T (&item)[1]) { return item[0]; }
 };
-template <class T> struct TileOfPairs {
+struct TileOfFragments {
     using Word = unsigned;
-    static constexpr int elements = 2, size = words * side;
+    static constexpr int size = words * side;
     static __device__ __forceinline__ int at(int row, int word) { return row * words + (word ^ ((row >> 1 & 3) << 2 | (row >> 3 & 3))); }
-    static __device__ __forceinline__ Word word_of(const T (&item)[2]) { return packed(item[0], item[1]); }
+};
+template <class T> struct TileOfPairs : TileOfFragments {
+    static constexpr int elements = 2;
+    static __device__ __forceinline__ unsigned word_of(const T (&item)[2]) { return packed(item[0], item[1]); }
 };
 template <> struct Tiling<__half> : TileOfPairs<__half> {};
 template <> struct Tiling<__nv_bfloat16> : TileOfPairs<__nv_bfloat16> {};
+struct Tf32 {};  // float, rounded before it is multiplied
+template <> struct Tiling<Tf32> : TileOfFragments {
+    static constexpr int elements = 1;
+    static __device__ __forceinline__ unsigned word_of(const float (&item)[1]) { return rounded_to_tf32(item[0]); }
+};
 
 // What a thread has of the tile of Y: elements 16 rows apart of 8 columns.
 template <class T> struct Sums {
@@ -106,7 +114,9 @@ template <class T> struct TensorSums {
 #pragma unroll
             for (int s = 0; s < 2; ++s)
 #pragma unroll
-                for (int t = 0; t < 4; ++t) mma_16x8x16<T>(sum[s][t], a[s], b[t]);
+                for (int t = 0; t < 4; ++t)
+                    if constexpr (Tiling<T>::elements == 1) mma_16x8x8_tf32(sum[s][t], a[s], b[t]);
+                    else mma_16x8x16<T>(sum[s][t], a[s], b[t]);
         }
     }
 
@@ -122,14 +132,15 @@ template <class T> struct TensorSums {
 };
 template <> struct Sums<__half> : TensorSums<__half> {};
 template <> struct Sums<__nv_bfloat16> : TensorSums<__nv_bfloat16> {};
+template <> struct Sums<Tf32> : TensorSums<Tf32> {};
 
 // Where `parts` is given, each part of the depth has an array like y there, to be added up by sum_parts. `deep`: neighbouring
-// threads read neighbouring steps of the depth in x, and not neighbouring rows.
-template <class T, bool deep>
-__global__ void __launch_bounds__(threads) convolution(
+// threads read neighbouring steps of the depth in x, and not neighbouring rows. `Factor`: what is multiplied.
+template <class T, bool deep, class Factor = T>
+__global__ void __launch_bounds__(threads, 2) convolution(
     T *__restrict__ y, compute_t<T> *__restrict__ parts, const T *__restrict__ x, const T *__restrict__ w, Convolution shape
 ) {
-    using Tile = Tiling<T>;
+    using Tile = Tiling<Factor>;
     using Word = typename Tile::Word;
     constexpr int step = words * Tile::elements;
     __shared__ alignas(16) Word tile_x[Tile::size];
@@ -207,7 +218,7 @@ __global__ void __launch_bounds__(threads) convolution(
     };
 
     // While a step is multiplied, the next one is on its way from memory.
-    Sums<T> sums;
+    Sums<Factor> sums;
     next_steps();
     __syncthreads();
     if (first < last) fetch();

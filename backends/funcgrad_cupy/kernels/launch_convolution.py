@@ -56,12 +56,22 @@ def takes(x: Any, w: Any, *, padding: Sequence[tuple[int, int]], lhs_dilation: A
 
 
 def convolution(
-    device: Any, x: Any, w: Any, *, strides: Any, padding: Any, lhs_dilation: Any, rhs_dilation: Any, groups: int
+    device: Any,
+    x: Any,
+    w: Any,
+    *,
+    strides: Any,
+    padding: Any,
+    lhs_dilation: Any,
+    rhs_dilation: Any,
+    groups: int,
+    tf32: bool = False,
 ) -> Any:
     """The cross-correlation of x [N, C, *spatial] with w [O, C / groups, *spatial]: [N, O, *spatial].
 
     With the parameters of the primitive ``conv_general_dilated``, where :func:`takes` says so; float16, bfloat16 (by tensor
-    cores, summed in float), float32 or float64.
+    cores, summed in float), float32 or float64. ``tf32``: by tensor cores for float32 too, whose factors are rounded to the
+    ten bits of tf32 first; groups of few features are exact all the same.
     """
     axes = _axes(x, w, strides, padding, lhs_dilation, rhs_dilation)
     count, features, channels = x.shape[0], w.shape[0] // groups, w.shape[1]
@@ -81,7 +91,8 @@ def convolution(
     splits = max(min(-(-_BLOCKS // blocks), most, _MOST), 1)
     parts = device.empty((splits, y.size), np.promote_types(np.float32, x.dtype)) if splits > 1 else None
     shape = np.array((count, groups, channels, features, axes, row_tiles, splits), _CONVOLUTION)[()]
-    name = f"{kernel}<{dtype}, {str(deep).lower()}>"
+    factor = ", Tf32" if tf32 and x.dtype == np.float32 and kernel == "convolution" else ""
+    name = f"{kernel}<{dtype}, {str(deep).lower()}{factor}>"
     device.launch("convolution", name, (blocks, splits), (threads,), [y, parts, x, w, shape])
     if parts is not None:
         args = [y, parts, np.int32(splits), np.int64(y.size)]

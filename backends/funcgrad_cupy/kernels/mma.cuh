@@ -1,6 +1,6 @@
 // The tensor cores' product of a warp, D += A B in float: on a GPU one instruction, in the emulation its definition.
 // Which elements a lane holds: PTX ISA, "Matrix fragments for mma.m16n8k16". Before sm_80 they are half as deep, and do not
-// know bfloat16, whose products are by shuffles there: right, but slow.
+// know bfloat16 and tf32, whose products are by shuffles there: right, but slow.
 #pragma once
 
 #include "prelude.cuh"
@@ -16,15 +16,20 @@ template <class T> __device__ __forceinline__ unsigned packed(T first, T second)
 
 template <class T> __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 
-__device__ __forceinline__ void bfloat16_16x8x16_by_shuffles(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+// To the ten bits that tf32 has behind the point; what lies halfway goes away from zero.
+__device__ __forceinline__ unsigned rounded_to_tf32(float x) { return x == x ? (__float_as_uint(x) + 0x1000u) & 0xFFFFE000u : 0x7FFFFFFFu; }
+
+// Of bfloat16, two numbers a word, or of tf32, one.
+template <int numbers>
+__device__ __forceinline__ void mma_by_shuffles(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     const int lane = threadIdx.x & 31, row = lane & 28, column = (lane & 3) << 3;  // the first lanes of this row and column
 #pragma unroll 1  // many products would make a kernel very long
-    for (int k = 0; k < 16; ++k) {
-        const int member = k >> 1 & 3;
-        const auto number = [&](unsigned bits) { return __uint_as_float(k & 1 ? bits & 0xFFFF0000u : bits << 16); };
-        const float upper = number(__shfl_sync(~0u, k < 8 ? a[0] : a[2], row + member));
-        const float lower = number(__shfl_sync(~0u, k < 8 ? a[1] : a[3], row + member));
-        const unsigned word = k < 8 ? b[0] : b[1];
+    for (int k = 0; k < 8 * numbers; ++k) {
+        const int member = k / numbers & 3, low = k < 4 * numbers;
+        const auto number = [&](unsigned word) { return __uint_as_float(numbers == 1 ? word : k & 1 ? word & 0xFFFF0000u : word << 16); };
+        const float upper = number(__shfl_sync(~0u, low ? a[0] : a[2], row + member));
+        const float lower = number(__shfl_sync(~0u, low ? a[1] : a[3], row + member));
+        const unsigned word = low ? b[0] : b[1];
         const float left = number(__shfl_sync(~0u, word, column + member)), right = number(__shfl_sync(~0u, word, column + 4 + member));
         d[0] += upper * left, d[1] += upper * right, d[2] += lower * left, d[3] += lower * right;
     }
@@ -58,7 +63,8 @@ template <> __device__ __forceinline__ void mma_16x8x16<__half>(float (&d)[4], c
                      : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
 }
 template <> __device__ __forceinline__ void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    bfloat16_16x8x16_by_shuffles(d, a, b);
+    mma_by_shuffles<2>(d, a, b);
 }
+__device__ __forceinline__ void mma_16x8x8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_by_shuffles<1>(d, a, b); }
 #endif
 #endif
