@@ -14,6 +14,8 @@ import numpy as np
 
 from funcgrad.core.backend import get_backend
 
+from . import rarities
+
 __all__ = ["library"]
 
 #: NumPy ufuncs and functions that CuPy's arrays take themselves, by ``__array_ufunc__`` and ``__array_function__``.
@@ -98,14 +100,18 @@ _SPECIAL = [
 
 def library(cupy: Any) -> dict[str, Callable[..., Any]]:
     """The table for a CuPy."""
+    import cupyx.scipy.linalg
     import cupyx.scipy.special
 
+    special = cupyx.scipy.special
     numpy_ops = get_backend("numpy").ops
     table = {name: numpy_ops[name] for name in _HANDED_OVER}
-    table |= {name: getattr(cupyx.scipy.special, name) for name in _SPECIAL}
+    table |= {name: getattr(special, name) for name in _SPECIAL}
     table |= {
         "argsort": lambda x, *, axis, stable: cupy.argsort(x, axis=axis, kind="stable").astype(np.int64),
+        "beta_density": lambda a, b, x: rarities.beta_density(cupy, special, a, b, x),
         "broadcast_in_dim": lambda x, *, shape, dims: _broadcast(cupy, x, shape, dims),
+        "cofactor": lambda a: rarities.cofactor(cupy, a),
         "complex": lambda re, im: _complex(cupy, re, im),
         "concatenate": lambda *xs, axis: cupy.concatenate(xs, axis),
         "convert": lambda x, *, dtype, weak=False: _convert(x, dtype, weak),
@@ -114,7 +120,11 @@ def library(cupy: Any) -> dict[str, Callable[..., Any]]:
         "cummin": lambda x, *, axis, reverse=False: _running(cupy, cupy.minimum.accumulate, x, axis, reverse),
         "cumprod": lambda x, *, axis, reverse=False: _running(cupy, cupy.cumprod, x, axis, reverse),
         "cumsum": lambda x, *, axis, reverse=False: _running(cupy, cupy.cumsum, x, axis, reverse),
+        "eig": lambda a, *, vectors, safe: rarities.eig(cupy, a, vectors=vectors),
+        "gamma_density": lambda a, x: rarities.gamma_density(cupy, special, a, x),
         "guard": _guard,
+        "lu": lambda a: rarities.lu(cupy, cupyx.scipy.linalg.lu_factor, a),
+        "riemann_zeta": rarities.missing("riemann_zeta"),
         "reshape": lambda x, *, shape: cupy.array(x.reshape(shape)),
         "triangular_solve": lambda a, b, **how: _triangular_solve(cupy, a, b, **how),
         "sort": lambda x, *, axis, stable: cupy.sort(x, axis=axis),
