@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,12 @@ class Emulation(EmulatedDevice, Device):
 
     def matmul(self, x: Any, y: Any) -> Any:
         return launches.matmul(self, x, y)
+
+    def mark(self) -> int:
+        return perf_counter_ns()
+
+    def moments(self, marks: Sequence[int]) -> list[int]:
+        return list(marks)
 
     def synchronise(self) -> None:
         """Launches have ended when they return."""

@@ -55,6 +55,14 @@ class CudaBackend(Backend):
         """A new array with the same elements."""
         return self.ops["copy"](self.asarray(x))
 
+    def mark(self) -> Any:
+        """A moment of the device's own time, between launches."""
+        return self.on.mark()
+
+    def moments(self, marks: Sequence[Any]) -> list[int]:
+        """When each mark was passed, in ns after the first; waits for the last."""
+        return self.on.moments(marks)
+
     def synchronise(self) -> None:
         """Wait until all launches are done."""
         self.on.synchronise()

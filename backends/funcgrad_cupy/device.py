@@ -64,5 +64,13 @@ class Device(ABC):
         """The product of (m, k) and (k, n), or of stacks (b, m, k) and (b, k, n), of one floating-point dtype."""
 
     @abstractmethod
+    def mark(self) -> Any:
+        """A mark behind what was launched so far."""
+
+    @abstractmethod
+    def moments(self, marks: Sequence[Any]) -> list[int]:
+        """When the device passed each mark, in ns; waits for the last."""
+
+    @abstractmethod
     def synchronise(self) -> None:
         """Wait until all that was launched is done."""

@@ -105,5 +105,14 @@ class CupyDevice(Device):
             return self.cupy.stack([self.cupy.matmul(a, b) for a, b in zip(x, y, strict=True)])
         return self.cupy.matmul(x, y)
 
+    def mark(self) -> Any:
+        event = self.cupy.cuda.Event()
+        event.record()
+        return event
+
+    def moments(self, marks: Sequence[Any]) -> list[int]:
+        marks[-1].synchronize()
+        return [int(1e6 * self.cupy.cuda.get_elapsed_time(marks[0], mark)) for mark in marks]
+
     def synchronise(self) -> None:
         self.cupy.cuda.get_current_stream().synchronize()

@@ -11,6 +11,7 @@ import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,14 @@ class Backend:
     def copy(self, x: Any) -> Any:
         """An array of this back end with the same elements that shares no memory with ``x``."""
         return np.array(x)
+
+    def mark(self) -> Any:
+        """Note this moment in the work that the device is given, without waiting; :meth:`moments` says when it came."""
+        return perf_counter_ns()
+
+    def moments(self, marks: Sequence[Any]) -> list[int]:
+        """When the work before each mark was done, in ns on the device's clock; waits for the last."""
+        return list(marks)
 
     def synchronise(self) -> None:
         """Wait until what was asked of the device is done; by default nothing is ever pending."""

@@ -3,7 +3,8 @@
 For a back end that writes Python source the program is the one that runs otherwise, line for line, buffers overwritten and
 deleted as there, with the time taken down after each step; control flow is taken apart, and a body has steps of its own.
 The programs of other back ends are one piece: there each equation of the compiled jaxpr, with its fused groups, becomes
-a program by itself, a loop one step. What such a back end saves between two steps does not show.
+a program by itself, a loop one step. What such a back end saves between two steps does not show. The clock is the device's: a GPU's marks are
+events between its launches, and nothing waits until a call has been asked for.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class _TimedModule(Module):
     def __init__(self, backend: SourceBackend, runner: Backend) -> None:
         super().__init__(backend)
         self.runner = runner
-        self.events: list[tuple[int, int]] = []
-        self.clock, self.mark = self.bind(perf_counter_ns, "clock_1"), self.bind(self.events.append, "mark_1")
+        self.events: list[tuple[int, Any]] = []
+        self.clock, self.mark = self.bind(runner.mark, "clock_1"), self.bind(self.events.append, "mark_1")
         self.bodies: dict[int, _TimedFunction] = {}
         self.apart: set[int] = set()
         self.codes = 0
@@ -160,6 +161,7 @@ class Stepwise:
     """A jaxpr compiled for a back end, to be run with a clock between its ``steps``."""
 
     def __init__(self, jaxpr: Jaxpr, backend: Backend) -> None:
+        self.backend = backend
         program = backend.compile(jaxpr)
         self.program: Callable[..., list[Any]] = getattr(program, "call", program)
         self.jaxpr: Jaxpr = getattr(program, "jaxpr", jaxpr)
@@ -206,15 +208,16 @@ class Stepwise:
         raw = self._module.events
         raw.clear()
         with np.errstate(all="ignore"):
-            start = perf_counter_ns()
+            first = self.backend.mark()
             self._run(*args)
-            end = perf_counter_ns()
-        return list(self._events(raw, start)), start, end
+            last = self.backend.mark()
+        start, *times, end = self.backend.moments([first, *(mark for _, mark in raw), last])
+        return list(self._events([(code, time) for (code, _), time in zip(raw, times, strict=True)], start)), start, end
 
     def _events(self, raw: Sequence[tuple[int, int]], start: int) -> Iterator[Event]:
         """The steps that ran, from the marks: a control step has what its bodies' steps leave."""
         open_steps: list[list[int]] = []
-        before, toll = start, mark_cost()
+        before, toll = start, mark_cost(self.backend)
         for code, now in raw:
             spent, before = max(now - before - toll, 0), now
             if code < 0:
@@ -236,13 +239,14 @@ def _members(eqn: Eqn) -> list[str]:
 
 
 @functools.cache
-def mark_cost() -> int:
+def mark_cost(backend: Backend) -> int:
     """What it takes to write a time down, in ns: taken off each step."""
-    events: list[tuple[int, int]] = []
-    mark, clock = events.append, perf_counter_ns
+    events: list[tuple[int, Any]] = []
+    mark, clock = events.append, backend.mark
     for _ in range(1000):
         mark((0, clock()))
-    return int(statistics.median(b - a for (_, a), (_, b) in itertools.pairwise(events)))
+    moments = backend.moments([moment for _, moment in events])
+    return int(statistics.median(b - a for a, b in itertools.pairwise(moments)))
 
 
 class Measured(NamedTuple):
@@ -264,6 +268,7 @@ def measure(stepwise: Stepwise, args: Sequence[Any], calls: int, limit: float = 
         runs.append(stepwise.run(args))
         start = perf_counter_ns()
         stepwise.program(*args)
+        stepwise.backend.synchronise()
         wholes.append((perf_counter_ns() - start) * 1e-9)
         if i >= 2 and (perf_counter_ns() - began) * 1e-9 > limit:
             break

@@ -8,6 +8,7 @@ import pytest
 import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad import lax, nn, tree
+from funcgrad.inspect import _stepwise
 from funcgrad.testing import assert_close
 
 FORWARD = ["attention"]
@@ -195,3 +196,16 @@ def test_a_users_function_of_the_same_name_is_not_taken_for_ours(launched):
         return q + v[..., :5, :, :]
 
     check(launched, "attention", [], attention, *operands(2))
+
+
+def test_a_profile_has_the_named_kernel_as_a_step_timed_by_the_device(cuda, monkeypatch):
+    with fg.use_backend(cuda) as backend:
+        ticks = iter(range(0, 10**9, 1000))
+        monkeypatch.setattr(_stepwise, "mark_cost", lambda backend: 0)
+        monkeypatch.setattr(backend.on, "mark", lambda: next(ticks))
+        monkeypatch.setattr(backend.on, "moments", list)
+        xs = [backend.asarray(x) for x in operands(2)]
+        found = fg.inspect.profile(lambda q, k, v: nn.dot_product_attention(fnp.tanh(q), k, v), *xs, calls=2)
+    assert [step.kind for step in found.steps] == ["fusion", "named_call"]
+    np.testing.assert_allclose(found.times, np.full((2, 2), 1e-6), rtol=1e-12)
+    assert [e["dur"] for e in found.trace()["traceEvents"] if e["cat"] == "call"] == [4.0, 4.0]

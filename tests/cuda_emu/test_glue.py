@@ -64,3 +64,25 @@ def test_no_memory_is_one_line() -> None:
         MemoryError, match=r"^the GPU has no memory left for an array of shape \(4,\), float32: 16 bytes"
     ):
         device().empty((4,), "float32")
+
+
+def test_steps_are_timed_by_events_of_the_device() -> None:
+    """Marks are recorded at once and read when the last has been passed."""
+    log = []
+
+    class Event:
+        def __init__(self):
+            self.time = 0.5 * len(log)
+
+        def record(self):
+            log.append("record")
+
+        def synchronize(self):
+            log.append("wait")
+
+    made = device()
+    made.cupy.cuda.Event = Event
+    made.cupy.cuda.get_elapsed_time = lambda a, b: b.time - a.time
+    marks = [made.mark() for _ in range(3)]
+    assert made.moments(marks) == [0, 500_000, 1_000_000]
+    assert log == ["record"] * 3 + ["wait"]
