@@ -25,6 +25,7 @@ from ..compiler.cost import Cost, equation_cost, operand_bytes
 from ..compiler.emit import Function
 from ..compiler.fusion import fusion
 from ..compiler.module import Module
+from ..compiler.named import named_call
 from ..core.backend import Backend, backend_of, get_backend
 from ..core.ir import Eqn, Jaxpr, Var, subjaxprs
 from ..core.source import Source
@@ -35,8 +36,8 @@ __all__ = ["Event", "Measured", "Step", "Stepwise", "measure", "prepare"]
 class Step(NamedTuple):
     """One step of a compiled program.
 
-    ``number``: its place; the steps of the body of step 3 are 3.1, 3.2, ... ``kind``: the name of its primitive, or
-    ``fusion``. ``members``: the primitives it holds, in order. ``text``: the lines that run, for a back end that writes source.
+    ``number``: its place; the steps of the body of step 3 are 3.1, 3.2, ... ``kind``: the name of its primitive,
+    ``fusion``, or the name of the call that a kernel runs for. ``members``: the primitives it holds, in order. ``text``: the lines that run, for a back end that writes source.
     ``eqn``: its equation. ``cost``: of one run of it, its bodies left out where they have steps of their own.
     """
 
@@ -191,7 +192,7 @@ class Stepwise:
             if draft.code not in self._places:
                 self._places[draft.code] = len(self.steps)
                 members = tuple(name for e in draft.eqns for name in _members(e))
-                self.steps.append(Step(number, eqn.primitive.name, members, draft.text, eqn, own))
+                self.steps.append(Step(number, _kind(eqn), members, draft.text, eqn, own))
                 inside = 1
                 for body in bodies:
                     inside = self._collect(body, f"{number}.", inside)
@@ -235,7 +236,12 @@ class Stepwise:
 def _members(eqn: Eqn) -> list[str]:
     if eqn.primitive is fusion:
         return [e.primitive.name for e in eqn.params["jaxpr"].eqns]
-    return [eqn.primitive.name]
+    return [_kind(eqn)]
+
+
+def _kind(eqn: Eqn) -> str:
+    """The name of the primitive, or of the call that a kernel stands for."""
+    return str(eqn.params["name"]) if eqn.primitive is named_call else eqn.primitive.name
 
 
 @functools.cache
