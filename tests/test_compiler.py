@@ -236,6 +236,10 @@ IDENTITIES: list[tuple[Callable[[Any], Any], list[str]]] = [
         ),
         ["slice", "broadcast_in_dim"],
     ),
+    (
+        lambda x: p.add(p.max_(x, np.float64(0)), p.convert(p.gt(x, np.float64(0)), dtype=F64)),
+        ["max", "gt", "convert", "add"],
+    ),
     (lambda x: p.dot_general(x, x, dimension_numbers=(((), ()), ((), ()))), ["broadcast_in_dim"] * 2 + ["mul"]),
     (
         lambda x: p.dot_general(x, x, dimension_numbers=(((), ()), ((1,), (1,)))),
@@ -268,6 +272,14 @@ def test_algebra(fun: Callable[[Any], Any], expected: list[str] | None) -> None:
     for values in ([-0.0, 0.0, math.nan, math.inf, -math.inf, 1.5], [tiny, -tiny, huge, -huge, 2.0, -3.0]):
         rtol = 1e-15 if "dot_general" in names(lean) else 0
         run_both(jaxpr, np.array(values).reshape(2, 3), rtol=rtol)
+
+
+def test_the_mask_of_a_rectifier_reads_its_result() -> None:
+    jaxpr = simplified(lambda x: [p.max_(x, np.float64(0)), p.gt(x, np.float64(0))], f64(2, 3))
+    top, mask = jaxpr.eqns
+    assert mask.inputs[0] is top.outputs[0]
+    alone = simplified(lambda x: p.gt(x, np.float64(0)), f64(2, 3))
+    assert alone.eqns[0].inputs[0] is alone.invars[0]
 
 
 def test_complex_products_by_one_stay() -> None:

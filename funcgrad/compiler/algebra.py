@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.ir import Atom, Literal
+from ..core.ir import Atom, Literal, Var
 from ..primitives import (
     add,
     broadcast_in_dim,
     convert,
     dot_general,
+    gt,
+    max_,
     mul,
     neg,
     pad,
@@ -205,6 +207,15 @@ def _select(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
     if negated is not None:
         return r.apply(select, negated.inputs[0], on_false, on_true)
     return None
+
+
+def _gt(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
+    """x > 0 is max(x, 0) > 0, NaN included: beside a rectified x, x itself need not be kept."""
+    x, y = inputs
+    if not isinstance(x, Var) or not _is(y, 0) or not _is_real(x):
+        return None
+    rectified = r.known(max_, x, y)
+    return r.apply(gt, rectified, y) if rectified is not None else None
 
 
 def _copy(r: Rewriter, inputs: Inputs, params: Params) -> Atom | None:
@@ -413,6 +424,7 @@ RULES: dict[str, Rule] = {
     "copy": _copy,
     "div": _div,
     "dot_general": _dot,
+    "gt": _gt,
     "imag": _part(1),
     "integer_pow": _integer_pow,
     "mul": _mul,

@@ -49,6 +49,11 @@ class Rewriter:
                 return eqn
         return None
 
+    def known(self, primitive: Primitive, *inputs: Atom) -> Var | None:
+        """The result of an operation without parameters, if it is there already."""
+        found = self.seen.get(_key(primitive, inputs, {}))
+        return found[0] if found is not None else None
+
     def apply(self, primitive: Primitive, *inputs: Atom, **params: Any) -> Atom:
         """The simplest atom that has the value of a primitive with a single result."""
         return self.equation(primitive, inputs, params, None)[0]
@@ -69,10 +74,7 @@ class Rewriter:
                     return [result]
         key: Any = None
         if not primitive.effect and primitive.name not in _UNIQUE:
-            operands = [_identity(a) for a in inputs]
-            if primitive.name in _COMMUTATIVE:
-                operands.sort(key=hash)
-            key = (primitive.name, *operands, *params.items())
+            key = _key(primitive, inputs, params)
             try:
                 found = self.seen.get(key)
             except TypeError:  # a parameter that cannot be hashed
@@ -144,6 +146,14 @@ class Rewriter:
         if value.dtype != derived.dtype:
             return None
         return Literal(value[()], derived)
+
+
+def _key(primitive: Primitive, inputs: Sequence[Atom], params: dict[str, Any]) -> tuple[Any, ...]:
+    """Equal for equations of equal value."""
+    operands = [_identity(a) for a in inputs]
+    if primitive.name in _COMMUTATIVE:
+        operands.sort(key=hash)
+    return (primitive.name, *operands, *params.items())
 
 
 def _identity(atom: Atom) -> Any:
