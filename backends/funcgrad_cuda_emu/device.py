@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from time import perf_counter_ns
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy as np
 
 import funcgrad.numpy as fnp
 from funcgrad.core.backend import get_backend
-from funcgrad_cupy.device import Device
+from funcgrad_cupy.device import Device, Kernel
 from funcgrad_cupy.kernels import launches
+from funcgrad_cupy.recording import Struct, Symbol
 
-from .emulator import DeviceArray, EmulatedDevice
+from .emulator import DeviceArray, EmulatedDevice, KernelError, family_of, module_of
 
 __all__ = ["EmulatedArray", "Emulation"]
 
@@ -79,6 +82,40 @@ class Emulation(EmulatedDevice, Device):
     """The device that a back end runs on; its library is the NumPy back end's, on copies in host memory."""
 
     array_type = EmulatedArray
+    library_products = False
+
+    @property
+    def checks(self) -> bool:  # type: ignore[override]
+        return self.mode == "check"
+
+    def reinterpret(self, x: Any, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Any:
+        dtype, count = np.dtype(dtype), prod(shape)
+        return x.cast(np.uint8).part((count * dtype.itemsize,), start).cast(dtype).part(tuple(shape))
+
+    def load(self, kernels: Sequence[Kernel]) -> list[Any]:
+        return [
+            (module_of(k.text, (k.name,), self.mode) if k.text else family_of(k.family, k.name, self.mode), k.name)
+            for k in kernels
+        ]
+
+    def verify(self, function: Any, args: Sequence[Any]) -> None:
+        module, name = function
+        _, signature = module.entry(name)
+        if len(args) != len(signature):
+            raise KernelError(f"{name} takes {len(signature)} arguments, not {len(args)}")
+        for i, (parameter, x) in enumerate(zip(signature, args)):
+            if isinstance(x, Symbol) or x is None:
+                x = DeviceArray((0,), x.dtype, f"argument {i}") if x is not None else None
+            self._argument(name, i, parameter, x.value if isinstance(x, Struct) else x)
+
+    def start(
+        self, function: Any, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, parameters: int
+    ) -> None:
+        module, name = function
+        self._start(module, module.entry(name)[0], grid, block, ctypes.c_void_p(parameters), shared)
+
+    def forget(self, x: Any) -> None:
+        x.forget()
 
     @property
     def library(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[override]

@@ -26,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from collections import defaultdict
 from copy import copy
@@ -264,6 +265,13 @@ def _family(family: str, first: str, mode: str) -> Module:
     return Module(f"{family}.cu", kernels.texts_of(family), names, mode)
 
 
+def family_of(family: str, name: str, mode: str) -> Module:
+    """The module of a hand-written kernel. Raises KeyError for one that is not in the list."""
+    if name not in kernels.INSTANCES[family]:
+        raise KeyError(f"{name} is not in kernels.INSTANCES[{family!r}]")
+    return _family(family, _first_argument(name), mode)
+
+
 @cache
 def module_of(text: str, names: tuple[str, ...], mode: str) -> Module:
     """A module of a text of its own, which may include the prelude."""
@@ -309,6 +317,19 @@ class DeviceArray:
     def address(self) -> int:
         return self._inside.ctypes.data
 
+    def cast(self, dtype: Any) -> DeviceArray:
+        """The same memory as a row of elements of another dtype."""
+        other = copy(self)
+        other.dtype = np.dtype(dtype)
+        other.shape, other.size = (self.nbytes // other.dtype.itemsize,), self.nbytes // other.dtype.itemsize
+        other.base = self if self.base is None else self.base
+        return other
+
+    def forget(self) -> None:
+        """From here on as before the first write."""
+        self._inside[...] = _POISON
+        self.initialised[...] = 0
+
     def view(self) -> np.ndarray:
         return self._inside.view(self.dtype).reshape(self.shape)
 
@@ -329,6 +350,9 @@ class Cost(NamedTuple):
     lanes: int
     cost: int
     ideal: int
+
+
+_running = threading.Lock()
 
 
 class EmulatedDevice:
@@ -371,9 +395,7 @@ class EmulatedDevice:
 
     def launch(self, family: str, name: str, grid: Any, block: Any, args: Any, shared: int = 0) -> None:
         """Run ``name``, of the file ``family``.cu. Raises KernelError for what the kernel does wrong."""
-        if name not in kernels.INSTANCES[family]:
-            raise KeyError(f"{name} is not in kernels.INSTANCES[{family!r}]")
-        self.launch_module(_family(family, _first_argument(name), self.mode), name, grid, block, args, shared)
+        self.launch_module(family_of(family, name, self.mode), name, grid, block, args, shared)
 
     def launch_text(self, text: str, name: str, grid: Any, block: Any, args: Any, shared: int = 0) -> None:
         self.launch_module(module_of(text, (name,), self.mode), name, grid, block, args, shared)
@@ -384,13 +406,20 @@ class EmulatedDevice:
             raise KernelError(f"{name} takes {len(signature)} arguments, not {len(args)}")
         values = [self._argument(name, i, p, x) for i, (p, x) in enumerate(zip(signature, args))]
         pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
-        arrays = list(self._arrays.values())
+        self._start(module, function, grid, block, pointers, shared)
+
+    def _start(self, module: Module, function: Any, grid: Any, block: Any, pointers: Any, shared: int) -> None:
+        """Run a kernel whose arguments' bytes are where ``pointers``, a table, says."""
+        arrays = [array for known in self._arrays.valuerefs() if (array := known()) is not None]
         regions = [
             _Region(a.address, a.nbytes, a.initialised.ctypes.data, a.name.encode()) for a in arrays if a.nbytes
         ]  # fmt: skip
         three = lambda sizes: (ctypes.c_uint * 3)(*(int(s) for s in sizes), *[1] * (3 - len(sizes)))
         order, mode = ORDERS.index(self.order), MODES.index(self.mode)
-        module.launch(function, pointers, _Launch(three(grid), three(block), shared, order, mode, self.seed), regions)
+        launch = _Launch(three(grid), three(block), shared, order, mode, self.seed)
+        # A module's run-time holds the state of one launch, and ctypes lets other threads run.
+        with _running:
+            module.launch(function, pointers, launch, regions)
         for array in arrays:
             array.check_canaries()
         if self.mode == "profile":

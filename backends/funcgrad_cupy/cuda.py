@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from .group import can_write, write_group
 from .operations import EXPRESSIONS
 from .ops import launch_group, table
 from .program import Program, compile_program
+from .recording import Recorder
 
 __all__ = ["CudaBackend"]
 
@@ -40,6 +42,11 @@ class CudaBackend(Backend):
         self.calls = {**draws(on), **calls(on)}
         self.ops["pure_callback"] = self._pure_callback
         self.ops["debug_callback"] = self._debug_callback
+
+    @cached_property
+    def recorded(self) -> CudaBackend:
+        """This back end on a device that writes down what it is asked for, from which programs are made."""
+        return CudaBackend(f"{self.name}, recorded", Recorder(self.on))
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """An array of the device; one that is there already, and of the dtype, is returned as it is."""

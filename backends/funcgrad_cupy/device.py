@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Device"]
+__all__ = ["Device", "Kernel"]
+
+
+class Kernel(NamedTuple):
+    """A kernel by its name, template arguments included: of the file ``family``.cu, or of a generated text."""
+
+    family: str | None
+    text: str | None
+    name: str
 
 
 class Device(ABC):
@@ -22,6 +30,10 @@ class Device(ABC):
     #: From the name of a primitive to a function of the device's arrays, for what has no kernel here: linear algebra,
     #: Fourier transforms, special functions, complex numbers.
     library: Mapping[str, Callable[..., Any]]
+    #: Whether products of matrices are the library's; else they are launches of ``matmul.cu``.
+    library_products: bool = True
+    #: Whether it watches over what kernels read, so that it is worth telling it what memory holds nothing any more.
+    checks: bool = False
 
     @abstractmethod
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
@@ -44,6 +56,10 @@ class Device(ABC):
         """The memory of a contiguous array from the element ``offset`` on, as a contiguous array of another shape."""
 
     @abstractmethod
+    def reinterpret(self, x: Any, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Any:
+        """The memory of a contiguous array from the byte ``start`` on, as a contiguous array of another shape and dtype."""
+
+    @abstractmethod
     def contiguous(self, x: Any) -> Any:
         """``x``, or a contiguous copy if its elements do not lie one behind the other."""
 
@@ -58,6 +74,26 @@ class Device(ABC):
         self, text: str, name: str, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int = 0
     ) -> None:
         """Run the kernel ``name`` of a generated text, which is compiled once."""
+
+    @abstractmethod
+    def load(self, kernels: Sequence[Kernel]) -> list[Any]:
+        """The functions of kernels, for :meth:`start`."""
+
+    @abstractmethod
+    def start(
+        self, function: Any, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, parameters: int
+    ) -> None:
+        """Launch a function; at ``parameters`` is the table of the addresses of its arguments' bytes."""
+
+    def verify(self, function: Any, args: Sequence[Any]) -> None:  # noqa: B027
+        """Raise where the arguments of a prepared launch do not fit the kernel's parameters; a GPU cannot know."""
+
+    def forget(self, x: Any) -> None:  # noqa: B027
+        """The elements of ``x`` are of no use any more; an emulation takes them as not set."""
+
+    def queue(self) -> int:
+        """What orders the launches of this thread at present, a stream; memory is used again on the same one only."""
+        return 0
 
     @abstractmethod
     def matmul(self, x: Any, y: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from . import kernels, nvrtc
 from .cuda import CudaBackend
 from .detect import find_cupy
-from .device import Device
+from .device import Device, Kernel
 from .library import library
 
 __all__ = ["CupyDevice", "make_backend"]
@@ -55,6 +55,9 @@ class CupyDevice(Device):
     def view(self, x: Any, shape: tuple[int, ...], offset: int = 0) -> Any:
         return self.cupy.ndarray(tuple(shape), x.dtype, memptr=x.data + offset * x.dtype.itemsize)
 
+    def reinterpret(self, x: Any, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Any:
+        return self.cupy.ndarray(tuple(shape), dtype, memptr=x.data + start)
+
     def contiguous(self, x: Any) -> Any:
         return x if x.flags.c_contiguous else self.cupy.ascontiguousarray(x)
 
@@ -82,8 +85,21 @@ class CupyDevice(Device):
         pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
         gx, gy, gz = (*map(int, grid), *[1] * (3 - len(grid)))
         bx, by, bz = (*map(int, block), *[1] * (3 - len(block)))
-        stream = self.cupy.cuda.get_current_stream().ptr
-        self._launch_kernel(function.ptr, gx, gy, gz, bx, by, bz, shared, stream, ctypes.addressof(pointers), 0)
+        self.start(function, (gx, gy, gz), (bx, by, bz), shared, ctypes.addressof(pointers))
+
+    def load(self, kernels: Sequence[Kernel]) -> list[Any]:
+        return [
+            self._function("group.cu" if family is None else f"{family}.cu", text, name)
+            for family, text, name in kernels
+        ]
+
+    def start(
+        self, function: Any, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, parameters: int
+    ) -> None:
+        self._launch_kernel(function.ptr, *grid, *block, shared, self.queue(), parameters, 0)
+
+    def queue(self) -> int:
+        return int(self.cupy.cuda.get_current_stream().ptr)
 
     @property
     def _launch_kernel(self) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
-"""Programs: a jaxpr, simplified and fused, as a list of steps that run over arrays of the device.
+"""Programs: a jaxpr, simplified and fused, written down as launches over one arena (:mod:`.recording`, :mod:`.code`).
 
-Loops and branches run on the host: a predicate is read back, the slices of a scan's operands are views, and its stacked
-results are written in place. A reshape is a view; a result that shares memory with an operand, a constant or another
-result is copied at the end.
+A scan is its body's launches, repeated at compile time with the addresses of each step: nothing is read back, and rows of
+results are written where they belong. Loops of unknown length, branches, and equations that are the library's are steps
+on the host between launches. A result that shares memory with an operand, a constant or another result is copied.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from funcgrad.compiler.fuse import fuse
 from funcgrad.compiler.fusion import kernel
 from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.simplify import simplify
-from funcgrad.core.ir import Atom, Eqn, Jaxpr, Literal, Var, subjaxprs
+from funcgrad.core.ir import Eqn, Jaxpr, Literal, Var
+from funcgrad.core.types import Aval
 
+from .code import Code
 from .movement import copy_into, strides_of
+from .recording import Buffer, HostRead, HostStep, Recorder, Recording, Symbol
 
 if TYPE_CHECKING:
     from .cuda import CudaBackend
 
 __all__ = ["Program", "compile_program"]
 
-#: Primitives whose result may lie in the memory of their first operand.
-_VIEWS = frozenset(["reshape"])
+#: A scan of more launches than these is a loop on the host over its body's.
+_MOST_STEPS = 1 << 16
 
 
 class Program:
@@ -36,14 +39,15 @@ class Program:
 
     def __init__(self, simplified: Jaxpr, jaxpr: Jaxpr, backend: CudaBackend) -> None:
         self.simplified, self.jaxpr, self.backend = simplified, jaxpr, backend
-        self.memory = _memory(jaxpr)
-        self.body = _Body(jaxpr, backend)
-        self.constants = [backend.asarray(c) for c in jaxpr.consts]
+        self.code = _Writer(backend).code(jaxpr)
+        arguments, results = sum(map(nbytes, jaxpr.in_avals)), sum(map(nbytes, jaxpr.out_avals))
+        temporary, constants = self.code.temporary, sum(nbytes(v.aval) for v in jaxpr.constvars)
+        self.memory = MemoryAnalysis(arguments, results, temporary, arguments + results + temporary, constants)
 
     @property
     def cuda(self) -> str:
         """The text of every generated kernel, in the order of the program, each once."""
-        return "\n".join(dict.fromkeys(self.body.texts()))
+        return "\n".join(dict.fromkeys(self.code.texts))
 
     def __call__(self, *args: Any) -> list[Any]:
         try:
@@ -56,21 +60,18 @@ class Program:
         backend = self.backend
         with np.errstate(all="ignore"):
             given = [
-                backend.on.contiguous(backend.asarray(x, v.aval.dtype))
+                _aligned(backend, backend.on.contiguous(backend.asarray(x, v.aval.dtype)))
                 for x, v in zip(args, self.jaxpr.invars, strict=True)
             ]
-            outs, fresh = self.body.run([*self.constants, *given]), []
-            seen = {backend.on.pointer(x) for x in (*self.constants, *given) if x.size}
-            for y, aval in zip(outs, self.jaxpr.out_avals, strict=True):
-                y = backend.asarray(y, aval.dtype)
-                if aval.weak:
-                    fresh.append(backend.to_numpy(y).item())
-                    continue
-                if y.size and backend.on.pointer(y) in seen:
-                    y = backend.copy(y)
-                seen.add(backend.on.pointer(y))
-                fresh.append(y)
-            return fresh
+            return [
+                backend.to_numpy(y).item() if aval.weak else y
+                for y, aval in zip(self.code.run(given), self.jaxpr.out_avals, strict=True)
+            ]
+
+
+def _aligned(backend: CudaBackend, x: Any) -> Any:
+    """``x``, or a copy if it does not start where accesses of 16 bytes may, as launches are prepared for."""
+    return x if backend.on.pointer(x) % 16 == 0 else backend.copy(x)
 
 
 def compile_program(jaxpr: Jaxpr, backend: CudaBackend) -> Program:
@@ -83,136 +84,164 @@ def compile_program(jaxpr: Jaxpr, backend: CudaBackend) -> Program:
     return program  # type: ignore[no-any-return]
 
 
-def _memory(jaxpr: Jaxpr) -> MemoryAnalysis:
-    arguments, results = sum(map(nbytes, jaxpr.in_avals)), sum(map(nbytes, jaxpr.out_avals))
-    constants = sum(nbytes(v.aval) for v in jaxpr.constvars)
-    peak = max(_peak(jaxpr), results)
-    return MemoryAnalysis(arguments, results, peak - results, arguments + peak, constants)
+class _Writer:
+    """Writes jaxprs down for one back end."""
 
+    def __init__(self, backend: CudaBackend) -> None:
+        self.backend, self.on = backend, backend.on
+        self.paper = backend.recorded
+        assert isinstance(self.paper.on, Recorder)
+        self.recorder: Recorder = self.paper.on
 
-def _peak(jaxpr: Jaxpr) -> int:
-    """The most bytes that the values of a program, its arguments not counted, take at one time."""
-    last = {a: i for i, e in enumerate(jaxpr.eqns) for a in e.inputs if isinstance(a, Var)}
-    ends: dict[int, list[Var]] = {}
-    made = {v for e in jaxpr.eqns for v in e.outputs}
-    for v in made - {a for a in jaxpr.outs if isinstance(a, Var)}:
-        ends.setdefault(last.get(v, -1), []).append(v)
-    now = peak = 0
-    for i, e in enumerate(jaxpr.eqns):
-        now += sum(nbytes(v.aval) for v in e.outputs)
-        inner = max((_peak(body) for body in subjaxprs(e.params)), default=0) if e.primitive.control else 0
-        peak = max(peak, now + inner)
-        now -= sum(nbytes(v.aval) for v in ends.get(i, ()))
-    return peak
+    def code(self, jaxpr: Jaxpr) -> Code:
+        """A jaxpr as a program of its own, its constants within."""
+        with self.recorder.to(Recording()) as recording:
+            constants = [
+                recording.constant(c if isinstance(c, self.on.array_type) else np.asarray(c)) for c in jaxpr.consts
+            ]
+            inputs, results = self._function(jaxpr, constants, ("temporary", "host"))
+        return Code(self.on, recording, inputs, results)
 
-
-class _Body:
-    """The steps of a jaxpr. Each value has a slot; a slot is emptied after the last step that reads it."""
-
-    def __init__(self, jaxpr: Jaxpr, backend: CudaBackend) -> None:
-        self.jaxpr, self.backend = jaxpr, backend
-        self.slots: dict[Var, int] = {}
-        self.inner: list[_Body] = []
-        self.kernels: list[str] = []
-        self.inputs = [self._slot(v) for v in (*jaxpr.constvars, *jaxpr.invars)]
-        last = {a: i for i, e in enumerate(jaxpr.eqns) for a in e.inputs if isinstance(a, Var)}
+    def _function(
+        self, jaxpr: Jaxpr, constants: Sequence[Symbol] = (), own: tuple[str, ...] = ("temporary",)
+    ) -> tuple[list[Symbol], list[Symbol]]:
+        """The steps of a jaxpr on the present recording: its inputs, and its results, each in memory of its own, which
+        is of a role in ``own``."""
+        inputs = [_array(v.aval, "input") for v in jaxpr.invars]
+        env: dict[Var, Any] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *inputs), strict=True))
+        for eqn in jaxpr.eqns:
+            self._equation(eqn, env)
+        results, taken = [], set()
         for a in jaxpr.outs:
-            last[a] = len(jaxpr.eqns)  # type: ignore[index]
-        self.steps = []
-        for i, e in enumerate(jaxpr.eqns):
-            reads = [self._operand(a) for a in e.inputs]
-            writes = [self._slot(v) for v in e.outputs]
-            dead = {self.slots[a] for a in e.inputs if isinstance(a, Var) and last[a] == i}
-            dead |= {self.slots[v] for v in e.outputs if v not in last}
-            self.steps.append((self._callable(e), reads, writes, e.primitive.multiple, sorted(dead)))
-        self.outs = [self._operand(a) for a in jaxpr.outs]
+            x = self._symbol(a.value if isinstance(a, Literal) else env[a], a.aval)
+            if x.buffer.role not in own or not x.whole() or x.buffer in taken:
+                x = self.paper.ops["copy"](x)
+            if x.buffer.role == "temporary":
+                x.buffer.role = "result"
+            taken.add(x.buffer)
+            results.append(x)
+        return inputs, results
 
-    def texts(self) -> list[str]:
-        return [*self.kernels, *(text for body in self.inner for text in body.texts())]
+    def _symbol(self, x: Any, aval: Aval) -> Symbol:
+        found: Symbol = self.paper.asarray(x, aval.dtype)
+        return found if found.shape == aval.shape else self.recorder.view(found, aval.shape)
 
-    def _slot(self, v: Var) -> int:
-        return self.slots.setdefault(v, len(self.slots))
+    def _equation(self, eqn: Eqn, env: dict[Var, Any]) -> None:
+        recording, given = self.recorder.recording, [a.value if isinstance(a, Literal) else env[a] for a in eqn.inputs]
+        name, before = eqn.primitive.name, len(recording.steps)
+        try:
+            if name == "scan":
+                found = self._scan(eqn, given)
+            elif name in ("cond", "while"):
+                found = self._on_host(eqn, given, *(self._cond if name == "cond" else self._while)(eqn))
+            else:
+                found = self._operation(eqn, given)
+        except HostRead:
+            del recording.steps[before:]
+            found = self._on_host(eqn, given, self._eager(eqn))
+        env.update(zip(eqn.outputs, found, strict=True))
 
-    def _operand(self, a: Atom) -> tuple[int, Any]:
-        """The slot of a variable; of a literal -1 and its value."""
-        return (-1, a.value) if isinstance(a, Literal) else (self.slots[a], None)
-
-    def run(self, args: Sequence[Any]) -> list[Any]:
-        env: list[Any] = [None] * len(self.slots)
-        for slot, x in zip(self.inputs, args, strict=True):
-            env[slot] = x
-        for call, reads, writes, multiple, dead in self.steps:
-            found = call(*(env[slot] if slot >= 0 else value for slot, value in reads))
-            for slot, y in zip(writes, found if multiple else (found,), strict=True):
-                env[slot] = y
-            for slot in dead:
-                env[slot] = None
-        return [env[slot] if slot >= 0 else value for slot, value in self.outs]
-
-    # What a step calls ------------------------------------------------------------------------------------------------
-
-    def _callable(self, eqn: Eqn) -> Callable[..., Any]:
-        name, params, backend = eqn.primitive.name, eqn.params, self.backend
+    def _operation(self, eqn: Eqn, given: Sequence[Any]) -> Sequence[Any]:
+        name, params = eqn.primitive.name, eqn.params
         if name == "fusion":
-            run = kernel(eqn, backend)
+            run = kernel(eqn, self.paper)
             assert run is not None
-            self.kernels.append(run.text)  # type: ignore[attr-defined]
-            return run
+            return run(*given)  # type: ignore[no-any-return]
         if name == "named_call":
-            return params["kernel"]  # type: ignore[no-any-return]
-        if name in _VIEWS:
-            return lambda x: backend.on.view(backend.asarray(x), params["shape"])
-        if name == "cond":
-            return self._cond(eqn)
-        if name == "while":
-            return self._while(eqn)
-        if name == "scan":
-            return self._scan(eqn)
-        op: Callable[..., Any] = backend.ops.get(name, eqn.primitive)
-        return lambda *args: op(*args, **params)
+            raise HostRead("the kernel of a named call is bound to its device")
+        if name == "reshape":
+            return [self.recorder.view(self.paper.asarray(given[0]), tuple(params["shape"]))]
+        if name not in self.paper.ops:
+            raise HostRead(f"{name} is not in the table")
+        found = self.paper.ops[name](*given, **params)
+        return found if eqn.primitive.multiple else [found]
 
-    def _body(self, jaxpr: Jaxpr) -> _Body:
-        self.inner.append(_Body(jaxpr, self.backend))
-        return self.inner[-1]
+    # Steps on the host ------------------------------------------------------------------------------------------------
 
-    def _read(self, x: Any) -> Any:
-        return self.backend.to_numpy(x)
+    def _on_host(
+        self, eqn: Eqn, given: Sequence[Any], run: Callable[..., Sequence[Any]], codes: tuple[Code, ...] = ()
+    ) -> list[Symbol]:
+        writes = tuple(_array(v.aval, "host") for v in eqn.outputs)
+        self.recorder.recording.steps.append(HostStep(run, tuple(given), writes, codes))
+        return list(writes)
 
-    def _cond(self, eqn: Eqn) -> Callable[..., Any]:
-        branches = [self._body(b) for b in eqn.params["branches"]]
-        return lambda index, *args: branches[int(self._read(index))].run(args)
+    def _eager(self, eqn: Eqn) -> Callable[..., Sequence[Any]]:
+        params, name = eqn.params, eqn.primitive.name
+        op: Callable[..., Any] = params["kernel"] if name == "named_call" else self.backend.ops.get(name, eqn.primitive)
+        params = {} if name == "named_call" else params
+        if eqn.primitive.multiple:
+            return lambda *args: op(*args, **params)
+        return lambda *args: [op(*args, **params)]
 
-    def _while(self, eqn: Eqn) -> Callable[..., Any]:
+    def _arrays(self, args: Sequence[Any], avals: Sequence[Aval]) -> list[Any]:
+        return [self.on.contiguous(self.backend.asarray(x, a.dtype)) for x, a in zip(args, avals, strict=True)]
+
+    def _cond(self, eqn: Eqn) -> tuple[Callable[..., Sequence[Any]], tuple[Code, ...]]:
+        bodies = eqn.params["branches"]
+        branches, avals = tuple(map(self.code, bodies)), bodies[0].in_avals
+        return (
+            lambda index, *args: branches[int(self.backend.to_numpy(index))].run(self._arrays(args, avals))
+        ), branches
+
+    def _while(self, eqn: Eqn) -> tuple[Callable[..., Sequence[Any]], tuple[Code, ...]]:
         params = eqn.params
-        cond, body = self._body(params["cond_jaxpr"]), self._body(params["body_jaxpr"])
+        cond, body = self.code(params["cond_jaxpr"]), self.code(params["body_jaxpr"])
         nc, nb = params["cond_nconsts"], params["body_nconsts"]
+        avals = [*params["cond_jaxpr"].in_avals[:nc], *params["body_jaxpr"].in_avals]
 
         def run(*args: Any) -> list[Any]:
+            args = tuple(self._arrays(args, avals))
             carry = list(args[nc + nb :])
-            while bool(self._read(cond.run([*args[:nc], *carry])[0])):
+            while bool(self.backend.to_numpy(cond.run([*args[:nc], *carry])[0])):
                 carry = body.run([*args[nc : nc + nb], *carry])
             return carry
 
-        return run
+        return run, (cond, body)
 
-    def _scan(self, eqn: Eqn) -> Callable[..., Any]:
-        params, backend, device = eqn.params, self.backend, self.backend.on
-        body, length = self._body(params["jaxpr"]), params["length"]
-        nc, nk = params["num_consts"], params["num_carry"]
-        stacked = [v.aval for v in eqn.outputs[nk:]]
+    # Loops of known length --------------------------------------------------------------------------------------------
+
+    def _scan(self, eqn: Eqn, given: Sequence[Any]) -> list[Symbol]:
+        """The launches of the body for each step, where a carry is what the step before has made."""
+        params, recording = eqn.params, self.recorder.recording
+        body, length, nc, nk = params["jaxpr"], params["length"], params["num_consts"], params["num_carry"]
+        with self.recorder.to(Recording(recording)) as steps:
+            inputs, results = self._function(body)
+        if length * len(steps.steps) > _MOST_STEPS:
+            return self._on_host(eqn, given, *self._long_scan(eqn))
+        args = [self._symbol(x, a.aval) for x, a in zip(given, eqn.inputs, strict=True)]
+        carry, stacked = args[nc : nc + nk], [_array(v.aval) for v in eqn.outputs[nk:]]
+        for i in reversed(range(length)) if params["reverse"] else range(length):
+            rows = [self._row(x, i) for x in args[nc + nk :]]
+            made = [Symbol(Buffer(y.nbytes), y.shape, y.dtype) for y in results[:nk]]
+            images = [*args[:nc], *carry, *rows, *made, *(self._row(y, i) for y in stacked)]
+            steps.place_in(recording, dict(zip((s.buffer for s in (*inputs, *results)), images, strict=True)))
+            carry = made
+        return [*carry, *stacked]
+
+    def _row(self, x: Symbol, i: int) -> Symbol:
+        shape = x.shape[1:]
+        return self.recorder.view(x, shape, i * int(np.prod(shape, dtype=np.int64)))
+
+    def _long_scan(self, eqn: Eqn) -> tuple[Callable[..., Sequence[Any]], tuple[Code, ...]]:
+        params, device = eqn.params, self.on
+        body, length, nc, nk = self.code(params["jaxpr"]), params["length"], params["num_consts"], params["num_carry"]
+        avals, stacked = [a.aval for a in eqn.inputs], [v.aval for v in eqn.outputs[nk:]]
 
         def run(*args: Any) -> list[Any]:
-            consts, carry = args[:nc], list(args[nc : nc + nk])
-            xs = [device.contiguous(backend.asarray(x)) for x in args[nc + nk :]]
+            args = tuple(self._arrays(args, avals))
+            consts, carry, xs = args[:nc], list(args[nc : nc + nk]), args[nc + nk :]
             ys = [device.empty(a.shape, a.dtype) for a in stacked]
             for i in reversed(range(length)) if params["reverse"] else range(length):
                 rows = [device.view(x, x.shape[1:], i * (x.size // length)) for x in xs]
                 outs = body.run([*consts, *carry, *rows])
                 carry = outs[:nk]
                 for y, row in zip(ys, outs[nk:], strict=True):
-                    row = backend.asarray(row, y.dtype)
                     stride = strides_of(row.shape)
                     copy_into(device, y, row, row.shape, stride, stride, i * row.size)
             return [*carry, *ys]
 
-        return run
+        return run, (body,)
+
+
+def _array(aval: Aval, role: str = "temporary") -> Symbol:
+    return Symbol(Buffer(nbytes(aval), role), aval.shape, aval.dtype)
