@@ -71,7 +71,11 @@ class Program:
 
 def _aligned(backend: CudaBackend, x: Any) -> Any:
     """``x``, or a copy if it does not start where accesses of 16 bytes may, as launches are prepared for."""
-    return x if backend.on.pointer(x) % 16 == 0 else backend.copy(x)
+    if backend.on.pointer(x) % 16 == 0:
+        return x
+    y, stride = backend.on.empty(x.shape, x.dtype), strides_of(x.shape)
+    copy_into(backend.on, y, x, x.shape, stride, stride)
+    return y
 
 
 def compile_program(jaxpr: Jaxpr, backend: CudaBackend) -> Program:
@@ -211,16 +215,30 @@ class _Writer:
         args = [self._symbol(x, a.aval) for x, a in zip(given, eqn.inputs, strict=True)]
         carry, stacked = args[nc : nc + nk], [_array(v.aval) for v in eqn.outputs[nk:]]
         for i in reversed(range(length)) if params["reverse"] else range(length):
-            rows = [self._row(x, i) for x in args[nc + nk :]]
-            made = [Symbol(Buffer(y.nbytes), y.shape, y.dtype) for y in results[:nk]]
-            images = [*args[:nc], *carry, *rows, *made, *(self._row(y, i) for y in stacked)]
+            rows = [self._read_row(x, i) for x in args[nc + nk :]]
+            made = [Symbol(Buffer(y.nbytes), y.shape, y.dtype) for y in results]
+            made[nk:] = [self._row(y, i) if _is_aligned(x) else x for x, y in zip(made[nk:], stacked, strict=True)]
+            images = [*args[:nc], *carry, *rows, *made]
             steps.place_in(recording, dict(zip((s.buffer for s in (*inputs, *results)), images, strict=True)))
-            carry = made
+            carry = made[:nk]
+            for x, y in zip(made[nk:], stacked, strict=True):
+                if not _is_aligned(x):
+                    stride = strides_of(x.shape)
+                    copy_into(self.recorder, y, x, x.shape, stride, stride, i * x.size)
         return [*carry, *stacked]
 
     def _row(self, x: Symbol, i: int) -> Symbol:
         shape = x.shape[1:]
         return self.recorder.view(x, shape, i * int(np.prod(shape, dtype=np.int64)))
+
+    def _read_row(self, x: Symbol, i: int) -> Symbol:
+        """A row where the launches of the body, which are written for aligned operands, may read it."""
+        row = self._row(x, i)
+        if _is_aligned(row):
+            return row
+        y, stride = self.recorder.empty(row.shape, row.dtype), strides_of(row.shape)
+        copy_into(self.recorder, y, x, row.shape, stride, stride, 0, i * row.size)
+        return y
 
     def _long_scan(self, eqn: Eqn) -> tuple[Callable[..., Sequence[Any]], tuple[Code, ...]]:
         params, device = eqn.params, self.on
@@ -232,7 +250,7 @@ class _Writer:
             consts, carry, xs = args[:nc], list(args[nc : nc + nk]), args[nc + nk :]
             ys = [device.empty(a.shape, a.dtype) for a in stacked]
             for i in reversed(range(length)) if params["reverse"] else range(length):
-                rows = [device.view(x, x.shape[1:], i * (x.size // length)) for x in xs]
+                rows = [_aligned(self.backend, device.view(x, x.shape[1:], i * (x.size // length))) for x in xs]
                 outs = body.run([*consts, *carry, *rows])
                 carry = outs[:nk]
                 for y, row in zip(ys, outs[nk:], strict=True):
@@ -241,6 +259,11 @@ class _Writer:
             return [*carry, *ys]
 
         return run, (body,)
+
+
+def _is_aligned(row: Symbol) -> bool:
+    """Whether every row of an array starts where accesses of 16 bytes may."""
+    return row.nbytes % 16 == 0
 
 
 def _array(aval: Aval, role: str = "temporary") -> Symbol:
