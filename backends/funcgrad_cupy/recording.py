@@ -262,5 +262,11 @@ class Recorder(Device):
     def start(self, function: Any, grid: Any, block: Any, shared: int, parameters: int) -> None:
         raise HostRead("a kernel is started")
 
+    def mark(self) -> Any:
+        raise HostRead("the clock of the device is read")
+
+    def moments(self, marks: Sequence[Any]) -> list[int]:
+        raise HostRead("the clock of the device is read")
+
     def synchronise(self) -> None:
         """Nothing runs."""
