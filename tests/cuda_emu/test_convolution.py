@@ -169,7 +169,7 @@ def test_gradients_are_convolutions(monkeypatch, device, narrow, dtype, case):
 
 
 def launched(monkeypatch, device):
-    """The names of the kernels that a device is asked to run from now on."""
+    """The names of the kernels that a device is asked to run, or to write down, from now on."""
     names, launch = [], device.launch
 
     def noted(family, name, *args, **more):
@@ -198,7 +198,7 @@ def test_a_training_step_of_two_layers_runs_the_kernel_forward_and_backward(monk
 
     want = fg.jit(step)(params, x, y)
     with fg.use_backend("cuda_emu") as backend:
-        names = launched(monkeypatch, backend.on)
+        names = launched(monkeypatch, backend.recorded.on)
         got = fg.jit(step)(params, x, y)
     # Two layers forward, the filters of both and the input of the second one backward.
     assert len([name for name in names if name.startswith("convolution")]) == 5
