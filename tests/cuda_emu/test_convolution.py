@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import signal
 from test_kernels import BFLOAT16, close, floats, numbers, rounded_to_tf32, wide
 
 import funcgrad as fg
@@ -18,6 +17,8 @@ from funcgrad import lax, nn, tree
 from funcgrad.testing import assert_close
 from funcgrad_cuda_emu.emulator import EmulatedDevice, why_not
 from funcgrad_cupy.kernels import launch_convolution
+
+signal = pytest.importorskip("scipy.signal")
 
 
 def spread_out(x, by):
