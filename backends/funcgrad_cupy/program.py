@@ -152,7 +152,11 @@ class _Writer:
             assert run is not None
             return run(*given)  # type: ignore[no-any-return]
         if name == "named_call":
-            raise HostRead("the kernel of a named call is bound to its device")
+            # The equation's kernel is bound to the device itself.
+            run = self.paper.named_kernel(params["name"], params["jaxpr"], params.get("static"))
+            if run is None:
+                raise HostRead(f"{params['name']} has no kernel")
+            return run(*[self._symbol(x, a.aval) for x, a in zip(given, eqn.inputs, strict=True)])
         if name == "reshape":
             return [self.recorder.view(self.paper.asarray(given[0]), tuple(params["shape"]))]
         if name not in self.paper.ops:

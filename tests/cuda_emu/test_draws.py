@@ -65,12 +65,12 @@ DRAWS = {
 def test_a_draw_is_one_launch(monkeypatch, name, staged):
     wanted = DRAWS[name](KEY)
     with fg.use_backend("cuda_emu") as backend:
-        names, launch, launch_text = [], backend.on.launch, backend.on.launch_text
+        # A program's launches are seen when it is written down.
+        names, on = [], backend.recorded.on
+        launch, launch_text = on.launch, on.launch_text
+        monkeypatch.setattr(on, "launch", lambda f, n, *rest: (names.append(n.split("<")[0]), launch(f, n, *rest)))
         monkeypatch.setattr(
-            backend.on, "launch", lambda f, n, *rest: (names.append(n.split("<")[0]), launch(f, n, *rest))
-        )
-        monkeypatch.setattr(
-            backend.on, "launch_text", lambda t, n, *rest: (names.append("generated"), launch_text(t, n, *rest))
+            on, "launch_text", lambda t, n, *rest: (names.append("generated"), launch_text(t, n, *rest))
         )
         found = (fg.jit(DRAWS[name]) if staged else DRAWS[name])(backend.asarray(KEY))
     # The check that a probability is one is eager and generated.
