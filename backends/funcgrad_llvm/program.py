@@ -299,7 +299,9 @@ def compile_program(jaxpr: Jaxpr, backend: Any, fast_math: bool = False) -> Prog
     found = jaxpr.memo.get(key)
     if found is None:
         lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
-        lean = simplify(in_pairs(lean), backend.ops, backend.rules)
+        paired = in_pairs(lean)
+        if paired is not lean:
+            lean = simplify(paired, backend.ops, backend.rules)
         fused = fuse(split_products(recompute_stacks(lean)), FUSABLE, is_native)
         found = jaxpr.memo[key] = Program(lean, recompute_groups(fused), fast_math)
     return found
