@@ -25,8 +25,9 @@ __all__ = ["Schedule", "cheapest", "schedules"]
 _TURN = 3
 #: Elements of the reduced axes that are written out one after the other, and operations altogether.
 _MOST_ELEMENTS, _MOST_OPERATIONS = 8, 200
-#: Tiles side by side, so that an addition need not wait for the one before it.
-_MOST_TILES = 4
+#: Tiles side by side, so that an addition need not wait for the one before it, and instructions of all of them: a loop
+#: that has more of them to do meanwhile waits for none, and is only longer to compile.
+_MOST_TILES, _MOST_INSTRUCTIONS = 4, 60
 #: Bytes that tiles may walk through again and again.
 _NEAR = 1 << 18
 
@@ -123,8 +124,11 @@ class _Costs:
 
     def tiles(self, axis: int) -> int:
         """How many side by side: no more than are there, and with the last ones as full as can be."""
+        if self.unrolled:
+            return 1
+        most = min(_MOST_TILES, max(1, _MOST_INSTRUCTIONS // (self.full + self._access(axis, True))))
         vectors = -(-self.sizes[axis] // self.lanes(axis))
-        return 1 if self.unrolled else -(-vectors // -(-vectors // _MOST_TILES))
+        return -(-vectors // -(-vectors // most))
 
     def is_far(self, axis: int) -> bool:
         """Whether tiles would come back to neighbours in memory when no cache holds them any more."""
