@@ -166,6 +166,42 @@ def test_threads_that_sleep_are_woken_for_enough_work():
     assert result.stdout == "done\n", result.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sets of processors")
+@pytest.mark.parametrize("workers", [1, 5])
+def test_workers_leave_the_processor_of_the_caller_to_it_if_there_are_enough_others(workers):
+    """A caller that was moved says so, but not for a job that is small for so many workers, nor where it may use one only."""
+    result = run(
+        "from funcgrad_llvm.processors import MOVE\n"
+        "tasks = lambda: set(map(int, os.listdir('/proc/self/task')))\n"
+        "every, before = os.sched_getaffinity(0), tasks()\n"
+        f"meet({workers + 1})\n"
+        "workers = tasks() - before\n"
+        f"assert len(workers) == {workers}\n"
+        "def allowed(cycles):\n"
+        "    state = np.zeros(2, np.int64)\n"
+        "    pool.parallel_for(library.address('who'), state.ctypes.data, 2, cycles)\n"
+        "    (found,) = {frozenset(os.sched_getaffinity(task)) for task in workers}\n"
+        "    return found\n"
+        "large = MOVE * len(workers)\n"
+        "enough = len(every) > len(workers)\n"
+        "for here in sorted(every):\n"
+        "    os.sched_setaffinity(0, every)\n"
+        "    known = allowed(large)\n"
+        "    assert known <= every and len(known) == len(every) - enough\n"
+        "    os.sched_setaffinity(0, {here})\n"
+        "    assert allowed(large) == known\n"
+        "    for _ in range(100):\n"  # it may be moved on at any time
+        "        os.sched_setaffinity(0, {here})\n"
+        "        os.sched_setaffinity(0, every)\n"
+        "        assert allowed(large - 1) == known\n"
+        "        known = allowed(large)\n"
+        "        if known == (every - {here} if enough else every): break\n"
+        "    else: raise AssertionError(known)",
+        threads=str(workers + 1),
+    )
+    assert result.stdout == "done\n", result.stderr
+
+
 @needs_threads
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_threads_of_its_own():

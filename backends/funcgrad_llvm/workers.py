@@ -26,6 +26,8 @@ from __future__ import annotations
 import platform
 import sys
 
+from . import processors
+
 __all__ = ["MAX_THREADS", "text"]
 
 #: Pauses before a thread that waits goes to sleep: 150 microseconds of a Zen 4.
@@ -185,6 +187,7 @@ create:
 created:
   %next = add i64 %n, 1
   store i64 %next, ptr @workers
+  call void @forget_processor()
   br label %more
 give_up:
   store i64 %n, ptr @wanted
@@ -223,6 +226,7 @@ alone:
   ret void
 prepare:
   call void @start()
+  call void @keep_apart(i64 %cycles)
   store atomic ptr %function, ptr @function monotonic, align 8
   store atomic ptr %context, ptr @context monotonic, align 8
   store atomic i64 %chunks, ptr @remaining seq_cst, align 8
@@ -363,7 +367,7 @@ def text() -> str:
     if sys.platform == "win32":
         return _INLINE + _ALONE
     numbers = {"PAUSE": _pause(), "SPIN": str(SPIN), "WAKE": str(WAKE), "MAX": str(MAX_THREADS)}
-    workers = _WORKERS
+    workers = _WORKERS + processors.text()
     for name, value in numbers.items():
         workers = workers.replace(name, value)
     return _STATE + _INLINE + workers
