@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 
 import numpy as np
 import pytest
 
 pytest.importorskip("llvmlite.binding")
 
+import funcgrad as fg
 from funcgrad_llvm import blas, pool
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
@@ -54,7 +56,7 @@ def two_threads(monkeypatch):
     monkeypatch.setattr(pool, "num_threads", lambda: 2)
 
 
-#: Small, cut along either side, and with a last block that is short.
+#: Small, cut along either side, and with a last piece that is longer.
 SHAPES = [(1, 1, 1), (3, 5, 7), (64, 64, 64), (161, 133, 131), (133, 161, 131), (2000, 17, 100), (17, 2000, 100)]
 
 
@@ -117,6 +119,38 @@ def test_large_products_are_cut_and_small_ones_are_not(two_threads, found, monke
     for n in (32, 100, 256):
         gemm(*flags, n, n, n, 1.0, a.ctypes.data, n, a.ctypes.data, n, 0.0, c.ctypes.data, n)
     assert counts == ([2] if found.own else [])
+
+
+#: Each side the longer one, pieces near the size of OpenBLAS' small kernels, depths beyond its blocks; vectors.
+UNEVEN = [
+    (64, 50, 600),
+    (38, 283, 511),
+    (237, 8, 1541),
+    (1812, 571, 12),
+    (74, 903, 1395),
+    (108, 2120, 106),
+    (900, 41, 700),
+]
+VECTORS = [(709, 1, 1447), (1, 1914, 1976), (2070, 1, 333)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", UNEVEN + VECTORS)
+def test_the_number_of_threads_changes_no_bit_of_a_product(dtype, shape):
+    pytest.importorskip("scipy_openblas32")
+    m, n, k = shape
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    for ta, tb in itertools.product((False, True), repeat=2):
+        a, b = np.ascontiguousarray(x.T) if ta else x, np.ascontiguousarray(y.T) if tb else y
+        with fg.use_backend("llvm"):
+            product = fg.jit(lambda a, b, ta=ta, tb=tb: (a.T if ta else a) @ (b.T if tb else b))
+            results = []
+            for threads in (1, 2, 3, 5):
+                with fg.config(num_threads=threads):
+                    results.append(product(a, b))
+        for result in results[1:]:
+            np.testing.assert_array_equal(result, results[0])
 
 
 def test_what_is_said_of_the_library(found):

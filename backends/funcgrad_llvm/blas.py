@@ -4,9 +4,13 @@ The package `scipy-openblas32` holds OpenBLAS as a shared library; where it is m
 taken. The own copy is preferred: it is newer, knows more processors, and its number of threads is nobody else's business.
 
 **Threads.** OpenBLAS' own threads watch for work without sleeping, which takes processors from everything else, and one
-call has them at a time. So the own copy computes with one thread, and large products are cut along their longer side into
-blocks that the threads of `pool.py` multiply, those that work on everything else too. A product inside of a parallel loop
-is thereby one thread's work. NumPy's copy is left as it is set, and its products are not cut.
+call has them at a time. So the own copy computes with one thread, and large products are cut into pieces that the threads
+of `pool.py` multiply, those that work on everything else too. A product inside of a parallel loop is thereby one thread's
+work. NumPy's copy is left as it is set, and its products are not cut.
+
+**Bits.** The number of threads changes none. Products of matrices are cut where OpenBLAS' kernels cut too, with pieces large
+enough for the same kernels (`BLOCK`, `LEAST`): rows, or in float32 the longer of rows and columns; columns of float64 are
+rounded otherwise when others go with them. A matrix times a vector is cut the same way for any number of threads.
 
 Functions have the signatures of cblas with 32-bit integers, whichever library is behind them.
 """
@@ -26,10 +30,13 @@ __all__ = ["BlasNotFoundError", "Library", "address", "library"]
 
 #: Multiplications a cycle, by which the time of a product is estimated.
 RATE = {"sgemm": 24, "dgemm": 12, "sgemv": 8, "dgemv": 4}
-#: Cycles that a thread should have, for a product to be cut.
-SHARE = 40_000
-#: Blocks begin at multiples of it, so that all but the last are whole for OpenBLAS' kernels.
-BLOCK = 16
+#: Multiplications that a piece of a product has at least. To products of matrices of up to 10^6 OpenBLAS gives kernels that
+#: round otherwise: no piece may be one of these where the whole is none.
+LEAST = {"gemm": 1_000_000, "gemv": 200_000}
+#: Pieces begin at multiples of it.
+BLOCK = {"s": 16, "d": 12}
+#: Pieces of a matrix times a vector, at most.
+MOST = 64
 
 _TYPES = {"s": "float", "d": "double"}
 
@@ -116,20 +123,22 @@ _SIGNATURES = {
 }
 _ENUMERATIONS = frozenset(["order", "ta", "tb"])
 
-#: How a product is cut into blocks: of what it is `%extent`, and where, for the block from `%start` on of `%count` rows,
+#: How a product is cut: of what it is `%extent`, and where, for the piece from `%start` on of `%count` rows or columns,
 #: the arguments change. Row-major only; a transposed operand (not 111) goes by columns.
 _CUTS = {
     "gemm": (
         """
   %work_mn = mul i64 %m.long, %n.long
   %work = mul i64 %work_mn, %k.long
-  %by_rows = icmp sge i32 %m, %n
+  %longer = icmp sge i32 %m, %n
+  %by_rows = or i1 %longer, BY_ROWS
   %extent = select i1 %by_rows, i32 %m, i32 %n
 """,
         """
-  %by_rows = icmp sge i32 %m, %n
+  %longer = icmp sge i32 %m, %n
+  %by_rows = or i1 %longer, BY_ROWS
   %extent = select i1 %by_rows, i32 %m, i32 %n
-BLOCK
+PIECE
   %a.plain = icmp eq i32 %ta, 111
   %b.plain = icmp eq i32 %tb, 111
   %a.row = select i1 %a.plain, i64 %lda.long, i64 1
@@ -152,7 +161,7 @@ BLOCK
         """
   %by_rows = icmp eq i32 %ta, 111
   %extent = select i1 %by_rows, i32 %m, i32 %n
-BLOCK
+PIECE
   %a.step = select i1 %by_rows, i64 %lda.long, i64 1
   %m.new = select i1 %by_rows, i32 %count, i32 %m
   %n.new = select i1 %by_rows, i32 %n, i32 %count
@@ -162,13 +171,22 @@ BLOCK
     ),
 }
 
-_BLOCK = """
-  %size.long = sext i32 %size to i64
-  %start = mul i64 %chunk, %size.long
-  %start.short = trunc i64 %start to i32
-  %left = sub i32 %extent, %start.short
-  %short = icmp slt i32 %left, %size
-  %count = select i1 %short, i32 %left, i32 %size
+#: Where a piece begins and how much it has; the last one has the rest.
+_PIECE = """
+  %blocks = sdiv i32 %extent, BLOCK
+  %blocks.long = sext i32 %blocks to i64
+  %next = add i64 %chunk, 1
+  %before = mul i64 %chunk, %blocks.long
+  %after = mul i64 %next, %blocks.long
+  %first = sdiv i64 %before, %pieces
+  %second = sdiv i64 %after, %pieces
+  %start = mul i64 %first, BLOCK
+  %middle = mul i64 %second, BLOCK
+  %is_last = icmp eq i64 %next, %pieces
+  %extent.long = sext i32 %extent to i64
+  %end = select i1 %is_last, i64 %extent.long, i64 %middle
+  %count.long = sub i64 %end, %start
+  %count = trunc i64 %count.long to i32
 """
 
 
@@ -216,11 +234,16 @@ class _Function:
         return f"define {self.result} @{self.letter}{self.name}({arguments}) {{"
 
     def text(self, threads: int) -> str:
-        """The function, and the one that works on a block of it if it is cut for these threads."""
+        """The function, and the one that does a piece of it if it is cut for these threads."""
         if self.name not in _CUTS or not self.found.own:
             return "\n".join([self.declaration(), self.header(), *self.call({}), "}"])
         outer, inner, renamed, steps = _CUTS[self.name]
-        fields = [*self.arguments, ("i32", "size")]
+        block, by_rows = str(BLOCK[self.letter]), "true" if self.letter == "d" else "false"
+        outer, inner = (
+            x.replace("PIECE", _PIECE).replace("BLOCK", block).replace("BY_ROWS", by_rows) for x in (outer, inner)
+        )
+        most = threads if self.name == "gemm" else MOST
+        fields = [*self.arguments, ("i64", "pieces")]
         struct = f"{{ {', '.join(type for type, _ in fields)} }}"
         loads, stores, moves = [], [], []
         for i, (type, field) in enumerate(fields):
@@ -229,39 +252,36 @@ class _Function:
             stores += [f"  %{field}.at = {place}", f"  store {type} %{field}, ptr %{field}.at"]
         for pointer, step in steps.items():
             moves.append(f"  %{pointer}.distance = mul i64 %start, %{step}")
-            moves.append(f"  %{pointer}.block = getelementptr {self.type}, ptr %{pointer}, i64 %{pointer}.distance")
-        blocks = {**renamed, **{pointer: f"{pointer}.block" for pointer in steps}}
-        block = f"{self.letter}{self.name}_block"
+            moves.append(f"  %{pointer}.piece = getelementptr {self.type}, ptr %{pointer}, i64 %{pointer}.distance")
+        changed = {**renamed, **{pointer: f"{pointer}.piece" for pointer in steps}}
+        piece = f"{self.letter}{self.name}_piece"
         return "\n".join([
             self.declaration(),
-            f"define internal void @{block}(ptr %product, i64 %chunk) {{",
-            *loads, *self.longs(), inner.replace("BLOCK", _BLOCK), *moves, *self.call(blocks), "}",
+            f"define internal void @{piece}(ptr %product, i64 %chunk) {{",
+            *loads, *self.longs(), inner, *moves, *self.call(changed), "}",
             self.header(),
             "entry:",
             f"  %product = alloca {struct}", *self.longs(), outer,
             f"  %cycles = sdiv i64 %work, {RATE[self.letter + self.name]}",
-            f"  %shares = sdiv i64 %cycles, {SHARE}",
-            f"  %fewer = icmp slt i64 %shares, {threads}",
-            f"  %pieces = select i1 %fewer, i64 %shares, i64 {threads}",
+            # A piece has so many blocks at least that it has more than LEAST multiplications.
+            f"  %blocks = sdiv i32 %extent, {block}",
+            "  %blocks.long = sext i32 %blocks to i64",
+            "  %extent.long = sext i32 %extent to i64",
+            "  %row = sdiv i64 %work, %extent.long",
+            f"  %block = mul i64 %row, {block}",
+            f"  %needed = sdiv i64 {LEAST[self.name]}, %block",
+            "  %enough = add i64 %needed, 1",
+            "  %possible = sdiv i64 %blocks.long, %enough",
+            f"  %fewer = icmp slt i64 %possible, {most}",
+            f"  %pieces = select i1 %fewer, i64 %possible, i64 {most}",
             "  %several = icmp sgt i64 %pieces, 1",
             "  %row_major = icmp eq i32 %order, 101",
             "  %cut = and i1 %several, %row_major",
             "  br i1 %cut, label %shared, label %alone",
             "alone:", *self.call({}),
             "shared:",
-            "  %pieces.short = trunc i64 %pieces to i32",
-            # Both quotients are rounded up, and the first to a multiple of BLOCK.
-            "  %pieces.less = sub i32 %pieces.short, 1",
-            "  %extent.more = add i32 %extent, %pieces.less",
-            "  %piece = sdiv i32 %extent.more, %pieces.short",
-            f"  %piece.more = add i32 %piece, {BLOCK - 1}",
-            f"  %size = and i32 %piece.more, -{BLOCK}",
-            "  %size.less = sub i32 %size, 1",
-            "  %covered = add i32 %extent, %size.less",
-            "  %chunks.short = sdiv i32 %covered, %size",
-            "  %chunks = zext i32 %chunks.short to i64",
             *stores,
-            f"  call void @parallel_for(ptr @{block}, ptr %product, i64 %chunks, i64 %cycles)",
+            f"  call void @parallel_for(ptr @{piece}, ptr %product, i64 %pieces, i64 %cycles)",
             "  ret void", "}",
         ])  # fmt: skip
 
