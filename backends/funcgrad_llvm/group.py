@@ -31,6 +31,8 @@ __all__ = ["Group"]
 
 #: From this many cycles on a group is worth several threads: 30 microseconds.
 _WORTH_THREADS = 80_000
+#: Chunks a thread, so that what a late one leaves is done by others, if each has so many cycles.
+_CHUNKS, _WORTH_A_CHUNK = 4, 100_000
 #: Vectors that are added up into one before their sum is added to others.
 _BLOCK = 64
 
@@ -105,7 +107,8 @@ class Group(Columns, Tiles):
         self.reduced = [reduced[g[0]] for g in groups]
 
     def _split(self, threads: int) -> None:
-        """The outermost axis is cut into chunks, one a thread, if the work is worth waking threads for.
+        """The outermost axis is cut into chunks if the work is worth waking threads for: one a thread, or more where there is
+        more work and no chunk needs memory of its own.
 
         No chunk needs what another one computes: which threads there are makes no difference to the results.
         """
@@ -120,7 +123,10 @@ class Group(Columns, Tiles):
             return
         axis = loops[0]
         unit = self.lanes * plan.tiles if axis == self.inner else 1
-        size = -(-self.sizes[axis] // (threads * unit)) * unit
+        pieces = threads
+        if plan.form != "columns" and not self.scratch:
+            pieces = max(threads, min(_CHUNKS * threads, plan.cycles // _WORTH_A_CHUNK))
+        size = -(-self.sizes[axis] // (pieces * unit)) * unit
         # The last chunk takes the rest, which may be less than a vector.
         chunks = self.sizes[axis] // size + (self.sizes[axis] % size >= max(unit, size // 2))
         if chunks > 1:
