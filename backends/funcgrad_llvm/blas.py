@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import machine, pool
 
-__all__ = ["BlasNotFoundError", "Library", "address", "library"]
+__all__ = ["BlasNotFoundError", "Library", "address", "cycles", "is_cut", "library"]
 
 #: Multiplications a cycle, by which the time of a product is estimated.
 RATE = {"sgemm": 24, "dgemm": 12, "sgemv": 8, "dgemv": 4}
@@ -284,6 +286,16 @@ class _Function:
             f"  call void @parallel_for(ptr @{piece}, ptr %product, i64 %pieces, i64 %cycles)",
             "  ret void", "}",
         ])  # fmt: skip
+
+
+def cycles(dtype: np.dtype, m: int, n: int, k: int) -> int:
+    """About what the product of an m x k and a k x n matrix takes one thread."""
+    return m * n * k // RATE["sgemm" if dtype == np.float32 else "dgemm"]
+
+
+def is_cut(m: int, n: int, k: int) -> bool:
+    """Whether a product may be large enough for several threads."""
+    return m * n * k > 2 * LEAST["gemm"]
 
 
 @functools.cache

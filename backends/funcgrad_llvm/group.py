@@ -24,15 +24,12 @@ from .columns import Columns
 from .ir import Writer, memory_type, register_type, typed
 from .operations import elementwise
 from .schedule import cheapest, schedules
+from .sharing import pieces
 from .tiles import Tiles
 from .values import FULL, REDUCTIONS, Body, Layout, Node, identity
 
 __all__ = ["Group"]
 
-#: From this many cycles on a group is worth several threads: 30 microseconds.
-_WORTH_THREADS = 80_000
-#: Chunks a thread, so that what a late one leaves is done by others, if each has so many cycles.
-_CHUNKS, _WORTH_A_CHUNK = 4, 100_000
 #: Vectors that are added up into one before their sum is added to others.
 _BLOCK = 64
 
@@ -107,14 +104,15 @@ class Group(Columns, Tiles):
         self.reduced = [reduced[g[0]] for g in groups]
 
     def _split(self, threads: int) -> None:
-        """The outermost axis is cut into chunks if the work is worth waking threads for: one a thread, or more where there is
-        more work and no chunk needs memory of its own.
+        """The outermost axis is cut into chunks if the work is worth waking threads for.
 
         No chunk needs what another one computes: which threads there are makes no difference to the results.
         """
         self.chunks, self.split_axis = 1, None
         plan = self.schedule
-        if threads == 1 or plan.cycles < _WORTH_THREADS:
+        rows = plan.form == "columns"  # which are scratch memory
+        wanted = pieces(threads, plan.cycles, self.scratch or rows)
+        if wanted == 1:
             return
         loops = [*self.outer, *([] if self.reduces else self.rest)]
         if not loops and (plan.form != "rows" or not self.reduces) and self.inner is not None:
@@ -123,10 +121,7 @@ class Group(Columns, Tiles):
             return
         axis = loops[0]
         unit = self.lanes * plan.tiles if axis == self.inner else 1
-        pieces = threads
-        if plan.form != "columns" and not self.scratch:
-            pieces = max(threads, min(_CHUNKS * threads, plan.cycles // _WORTH_A_CHUNK))
-        size = -(-self.sizes[axis] // (pieces * unit)) * unit
+        size = -(-self.sizes[axis] // (wanted * unit)) * unit
         # The last chunk takes the rest, which may be less than a vector.
         chunks = self.sizes[axis] // size + (self.sizes[axis] % size >= max(unit, size // 2))
         if chunks > 1:

@@ -27,6 +27,7 @@ from .memory import Arena, Buffer, View, contiguous_strides
 from .operations import NAMES, is_elementwise
 from .overwrite import overwritable
 from .parts import in_parts
+from .sharing import chunked
 from .values import REDUCTIONS
 
 __all__ = ["FUSABLE", "LOWERING", "PLACES", "Fault", "Lowerer", "is_native", "lowers"]
@@ -122,6 +123,8 @@ class Lowerer:
         #: The variables that nobody reads behind the equation at work.
         self._dying: set[Var] = set()
         self.times = 1
+        #: How many threads may work on what is written next.
+        self.threads = pool.num_threads()
 
     # Memory -----------------------------------------------------------------------------------------------------------
 
@@ -129,7 +132,7 @@ class Lowerer:
         if buffer.is_lent and not buffer.users:
             self.arena.give_back(buffer)
 
-    def _scratch(self, size: int) -> Buffer:
+    def scratch(self, size: int) -> Buffer:
         """Memory until the equation is done, which counts as a user."""
         buffer = self.arena.take(size)
         buffer.users = 1
@@ -139,7 +142,7 @@ class Lowerer:
     def temporary(self, dtype: np.dtype, shape: Sequence[int]) -> View:
         """An array that lives until the equation is done."""
         shape = tuple(shape)
-        buffer = self._scratch(math.prod(shape) * dtype.itemsize)
+        buffer = self.scratch(math.prod(shape) * dtype.itemsize)
         return View(buffer, dtype, shape, contiguous_strides(shape))
 
     def result(self, var: Var) -> View:
@@ -240,16 +243,17 @@ class Lowerer:
     ) -> None:  # fmt: skip
         """Run a fused group, in which the results `over` are written over operands."""
         layouts = [v.layout for v in ins], [v.layout for v in outs]
-        group = Group(body, space, axes, *layouts, machine.vector_bytes(), pool.num_threads(), over)
+        group = Group(body, space, axes, *layouts, machine.vector_bytes(), self.threads, over)
         name = self.function(group.writer)
-        scratch = "null"
-        if group.scratch:
-            scratch = self._scratch(group.scratch * group.chunks).pointer
-        pointers = [*map(self.pointer, [*ins, *outs]), scratch]
+        pointers = list(map(self.pointer, [*ins, *outs]))
         if group.chunks == 1:
-            self.writer.do(f"call void @{name}({', '.join(f'ptr {p}' for p in pointers)})")
+            scratch = self.scratch(group.scratch).pointer if group.scratch else "null"
+            self.writer.do(f"call void @{name}({', '.join(f'ptr {p}' for p in [*pointers, scratch])})")
         else:
-            self._in_chunks(group, name, pointers)
+            sizes = group.extent, group.chunk_size, group.chunks, group.schedule.cycles, group.scratch
+            with chunked(self, pointers, *sizes) as (pointers, scratch, begin, end):
+                arguments = [*(f"ptr {p}" for p in [*pointers, scratch]), f"i64 {begin}", f"i64 {end}"]
+                self.writer.do(f"call void @{name}({', '.join(arguments)})")
         self.work += self.times * math.prod(space) * max(len(body.eqns), 1)
 
     def fused(
@@ -266,31 +270,6 @@ class Lowerer:
                     over[j] = i
         outs = [self.values[v] if v in self.values else self.result(v) for v in outputs]
         self.group(body, space, axes, ins, outs, over)
-
-    def _in_chunks(self, group: Group, name: str, pointers: Sequence[str]) -> None:
-        """Run a group on all threads: a function of a chunk takes the arguments out of a table."""
-        chunk = Writer(["ptr %table", "i64 %chunk"])
-        arguments = []
-        for i in range(len(pointers)):
-            place = chunk.emit(f"getelementptr ptr, ptr %table, i64 {i}")
-            arguments.append(chunk.emit(f"load ptr, ptr {place}"))
-        begin = chunk.emit(f"mul i64 %chunk, {group.chunk_size}")
-        is_last = chunk.emit(f"icmp eq i64 %chunk, {group.chunks - 1}")
-        following = chunk.emit(f"add i64 {begin}, {group.chunk_size}")
-        end = chunk.emit(f"select i1 {is_last}, i64 {group.extent}, i64 {following}")
-        # Each chunk has memory of its own for what it keeps between passes.
-        shift = chunk.emit(f"mul i64 %chunk, {group.scratch}")
-        arguments[-1] = chunk.emit(f"getelementptr i8, ptr {arguments[-1]}, i64 {shift}")
-        listed = ", ".join([*(f"ptr {a}" for a in arguments), f"i64 {begin}", f"i64 {end}"])
-        chunk.do(f"call void @{name}({listed})")
-        chunk.do("ret void")
-        w = self.writer
-        table = w.alloca("ptr", len(pointers))
-        for i, p in enumerate(pointers):
-            w.do(f"store ptr {p}, ptr {w.emit(f'getelementptr ptr, ptr {table}, i64 {i}')}")
-        self.symbols["parallel_for"] = pool.address()
-        numbers = [("i64", str(n)) for n in (group.chunks, group.schedule.cycles)]
-        w.call("parallel_for", ("ptr", f"@{self.function(chunk)}"), ("ptr", table), *numbers)
 
     def copy(self, source: View, target: View) -> None:
         """Copy elements from a view to another of the same shape."""

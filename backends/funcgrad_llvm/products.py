@@ -20,8 +20,9 @@ from funcgrad.primitives import broadcast_in_dim, convert, max_, mul, reduce_or,
 
 from . import blas
 from .lower import Lowerer, lowers
-from .memory import Buffer, View
+from .memory import Buffer, View, contiguous_strides
 from .movement import padded
+from .sharing import pieces, turns
 
 _BLAS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 _ROW_MAJOR, _AS_IT_IS, _TRANSPOSED = 101, 111, 112
@@ -107,19 +108,24 @@ def multiply(
              ("i32", leading))  # fmt: skip
 
 
+def _matrix(view: View, batch: int, rows: int) -> Matrix | None:
+    """The matrix of a view's axes behind the first ones, of which so many are its rows, or None."""
+    axes = range(batch, batch + rows), range(batch + rows, len(view.shape))
+    parts = _merged(view, axes[0]), _merged(view, axes[1])
+    return None if parts[0] is None or parts[1] is None or not Matrix.fits(*parts) else Matrix(view, *parts)
+
+
 def _operand(
     lowerer: Lowerer, view: View, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]
 ) -> tuple[View, Matrix]:
     """A view with the batch axes first, and its matrix; a copy if it must be."""
     view = view.transposed((*batch, *rows, *columns))
-    b, r = len(batch), len(rows)
-    axes = range(b, b + r), range(b + r, len(view.shape))
-    parts = _merged(view, axes[0]), _merged(view, axes[1])
-    if parts[0] is None or parts[1] is None or not Matrix.fits(*parts):
+    found = _matrix(view, len(batch), len(rows))
+    if found is None:
         view = lowerer.contiguous(view)
-        parts = _merged(view, axes[0]), _merged(view, axes[1])
-    assert parts[0] is not None and parts[1] is not None
-    return view, Matrix(view, *parts)
+        found = _matrix(view, len(batch), len(rows))
+    assert found is not None
+    return view, found
 
 
 @lowers("dot_general")
@@ -134,14 +140,23 @@ def _dot_general(lowerer: Lowerer, eqn: Eqn) -> None:
     y_free = [i for i in range(y.aval.ndim) if i not in yc and i not in yb]
     a, left = _operand(lowerer, lowerer.view(x), xb, x_free, xc)
     b, right = _operand(lowerer, lowerer.view(y), yb, yc, y_free)
-    n = right.shape[1]
-    w, pointers = lowerer.writer, [lowerer.pointer(v) for v in (a, b, out)]
-    outer = lowerer.times
+    (m, k), n = left.shape, right.shape[1]
+    pointers = [lowerer.pointer(v) for v in (a, b, out)]
+    outer, batch = lowerer.times, out.shape[: len(xb)]
+    # Of one product after another each is cut, unless there are enough of them for all threads, or none is large enough.
+    first = next((i for i, size in enumerate(batch) if size > 1), None)
+    share = first is not None and (batch[first] >= lowerer.threads or not blas.is_cut(m, n, k))
     with ExitStack() as nest:
-        for axis, size in enumerate(out.shape[: len(xb)]):
-            index = nest.enter_context(w.loop(size))
+        for axis, size in enumerate(batch):
+            if share and axis == first:
+                cycles = blas.cycles(out.dtype, m, n, k) * math.prod(batch)
+                pointers, _, index = nest.enter_context(turns(lowerer, pointers, size, cycles))
+            else:
+                index = nest.enter_context(lowerer.writer.loop(size))
             lowerer.times *= size
-            pointers = [w.offset(p, v.dtype, index, v.strides[axis]) for p, v in zip(pointers, (a, b, out))]
+            pointers = [
+                lowerer.writer.offset(p, v.dtype, index, v.strides[axis]) for p, v in zip(pointers, (a, b, out))
+            ]
         multiply(lowerer, left, right, out, pointers, n)
     lowerer.times = outer
 
@@ -257,60 +272,95 @@ def _convolution(lowerer: Lowerer, eqn: Eqn) -> None:
 
 
 def _by_image(lowerer: Lowerer, columns: View, filters: View, out: View, groups: int) -> None:
-    w, rank = lowerer.writer, len(out.shape) - 2
+    rank = len(out.shape) - 2
     count, features = out.shape[0], out.shape[1] // groups
-    inner = columns.shape[2 : 3 + rank]
+    inner, area = columns.shape[2 : 3 + rank], math.prod(out.shape[2:])
+    depth = math.prod(inner)
     filters = lowerer.contiguous(filters)
-    weights = Matrix(filters, (features, math.prod(inner)), (math.prod(inner), 1))
-    area = math.prod(out.shape[2:])
-    buffer = None
+    weights = Matrix(filters, (features, depth), (depth, 1))
+    matrix = columns.moved(columns.shape[2:], columns.strides[2:]).reshaped((depth, area))
+    is_matrix = matrix is not None and matrix.strides[1] == 1 and matrix.strides[0] >= area
+    size = 0 if is_matrix else depth * area
+    cycles = count * groups * (blas.cycles(out.dtype, features, area, depth) + size // 4)
+    pointers = [lowerer.pointer(v) for v in (columns, filters, out)]
     outer = lowerer.times
     lowerer.times *= count * groups
-    with w.loop(count) as image, w.loop(groups) as group:
-        part = lowerer.at(lowerer.at(columns, 0, image), 0, group)
-        matrix = part.reshaped((math.prod(inner), area))
-        if matrix is None or matrix.strides[1] != 1 or matrix.strides[0] < area:
-            buffer = lowerer.temporary(out.dtype, part.shape)
-            lowerer.copy(part, buffer)
-            matrix = buffer.reshaped((math.prod(inner), area))
-        assert matrix is not None
-        right = Matrix(matrix, (matrix.shape[0], matrix.strides[0]), (area, 1))
-        target = w.offset(lowerer.pointer(out), out.dtype, image, out.strides[0])
-        target = w.offset(target, out.dtype, group, features * area)
-        left = w.offset(lowerer.pointer(filters), out.dtype, group, features * math.prod(inner))
-        multiply(lowerer, weights, right, out, [left, lowerer.pointer(matrix), target], area)
+    with turns(lowerer, pointers, count, cycles, size * out.dtype.itemsize) as ((pc, pf, po), scratch, image):
+        w = lowerer.writer
+        with w.loop(groups) as group:
+            here = View(Buffer(pc), columns.dtype, columns.shape, columns.strides)
+            part = lowerer.at(lowerer.at(here, 0, image), 0, group)
+            if not is_matrix:
+                copy = View(Buffer(scratch), out.dtype, part.shape, contiguous_strides(part.shape))
+                lowerer.copy(part, copy)
+                part = copy
+            matrix = part.reshaped((depth, area))
+            assert matrix is not None
+            right = Matrix(matrix, (depth, matrix.strides[0]), (area, 1))
+            target = w.offset(po, out.dtype, image, out.strides[0])
+            target = w.offset(target, out.dtype, group, features * area)
+            left = w.offset(pf, out.dtype, group, features * depth)
+            multiply(lowerer, weights, right, out, [left, lowerer.pointer(matrix), target], area)
     lowerer.times = outer
 
 
+def _chosen(filters: View, features: int) -> View:
+    """The filters of a group for its first channel."""
+    return filters.moved((features, *filters.shape[2:]), (filters.strides[0], *filters.strides[2:]))
+
+
+#: As into how many parts the channels of a derivative in the filters would be cut for so many threads.
+_PARTS = 4
+
+
 def _by_channel(lowerer: Lowerer, columns: View, filters: View, out: View, groups: int) -> None:
-    """sum over c of filters[:, c] [O, kernel] times columns[:, c]^T [kernel, N out]."""
-    w, rank = lowerer.writer, len(out.shape) - 2
+    """sum over c of filters[:, c] [O, kernel] times columns[:, c]^T [kernel, N out].
+
+    Many channels are added up in parts, which depend on the shape alone, and these in order.
+    """
+    rank = len(out.shape) - 2
     count, features = out.shape[0], out.shape[1] // groups
     kernel, size = math.prod(columns.shape[3 : 3 + rank]), out.shape[2:]
     # [groups, C / groups, N, *out, *kernel]
     columns = columns.transposed((1, 2, 0, *range(3 + rank, 3 + 2 * rank), *range(3, 3 + rank)))
-    area = count * math.prod(size)
-    total = lowerer.temporary(out.dtype, (groups, features, count, *size))
-    lowerer.fill(total, 0)
+    area, channels = count * math.prod(size), columns.shape[1]
+    cycles = groups * channels * (blas.cycles(out.dtype, features, area, kernel) + kernel * area // 4)
+    length = -(-channels // pieces(_PARTS, cycles, 0))
+    parts = -(-channels // length)
+    left = _matrix(_chosen(filters, features), 0, 1)
+    if left is None:
+        filters = lowerer.contiguous(filters)
+        left = _matrix(_chosen(filters, features), 0, 1)
+    assert left is not None
+    totals = lowerer.temporary(out.dtype, (parts, groups, features, count, *size))
+    lowerer.fill(totals, 0)
+    pointers = [lowerer.pointer(v) for v in (columns, filters, totals)]
     outer = lowerer.times
-    lowerer.times *= groups * columns.shape[1]
-    with w.loop(groups) as group, w.loop(columns.shape[1]) as channel:
-        part = lowerer.at(lowerer.at(columns, 0, group), 0, channel)
-        buffer = lowerer.temporary(out.dtype, part.shape)
-        lowerer.copy(part, buffer)
-        chosen = lowerer.at(filters, 1, channel)
-        chosen = View(Buffer(w.offset(lowerer.pointer(chosen), out.dtype, group, features * chosen.strides[0])),
-                      out.dtype, (features, *chosen.shape[1:]), chosen.strides)  # fmt: skip
-        chosen, left = _operand(lowerer, chosen, (), (0,), range(1, 1 + rank))
-        right = Matrix(buffer, (kernel, 1), (area, kernel))
-        target = w.offset(lowerer.pointer(total), out.dtype, group, features * area)
-        pointers = [lowerer.pointer(chosen), lowerer.pointer(buffer), target]
-        multiply(lowerer, left, right, out, pointers, area, beta=1.0)
+    lowerer.times *= groups * channels
+    with turns(lowerer, pointers, parts, cycles, kernel * area * out.dtype.itemsize) as ((pc, pf, pt), scratch, part):
+        w = lowerer.writer
+        first = w.emit(f"mul i64 {part}, {length}")
+        end = w.emit(f"add i64 {first}, {length}")
+        end = w.intrinsic("llvm.smin.i64", "i64", ("i64", end), ("i64", str(channels)))
+        pt = w.offset(pt, out.dtype, part, totals.strides[0])
+        with w.loop(groups) as group, w.loop(end, begin=first) as channel:
+            here = View(Buffer(pc), out.dtype, columns.shape, columns.strides)
+            here = lowerer.at(lowerer.at(here, 0, group), 0, channel)
+            buffer = View(Buffer(scratch), out.dtype, here.shape, contiguous_strides(here.shape))
+            lowerer.copy(here, buffer)
+            chosen = w.offset(pf, out.dtype, channel, filters.strides[1])
+            chosen = w.offset(chosen, out.dtype, group, features * filters.strides[0])
+            right = Matrix(buffer, (kernel, 1), (area, kernel))
+            target = w.offset(pt, out.dtype, group, features * area)
+            multiply(lowerer, left, right, out, [chosen, scratch, target], area, beta=1.0)
     lowerer.times = outer
-    # [groups, features, N, *out] -> [N, groups features, *out]
-    ordered = total.reshaped((groups * features, count, *size))
+    # [parts, groups, features, N, *out] -> [N, groups features, *out]
+    ordered = totals.reshaped((parts, groups * features, count, *size))
     assert ordered is not None
-    lowerer.copy(ordered.transposed((1, 0, *range(2, 2 + rank))), out)
+    ordered = ordered.transposed((0, 2, 1, *range(3, 3 + rank)))
+    part, total = Var(Aval(ordered.shape, out.dtype)), Var(Aval(out.shape, out.dtype))
+    body = Jaxpr([part], [Eqn(reduce_sum, [part], [total], {"axes": (0,)})], [total])
+    lowerer.group(body, ordered.shape, (0,), [ordered], [out])
 
 
 __all__ = ["Matrix", "multiply"]
