@@ -21,6 +21,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "backends")]
 
+from funcgrad_llvm import machine
 from funcgrad_llvm.math import FUNCTIONS, definitions, symbol
 
 BINARY = frozenset({"atan2", "pow"})
@@ -38,7 +39,7 @@ _CHUNK = 2**15
 class Loop:
     """A compiled loop over arrays; `lanes = 1` is the scalar function."""
 
-    def __init__(self, name: str, dtype: str, lanes: int | None = None) -> None:
+    def __init__(self, name: str, dtype: str, lanes: int | None = None, avx512: bool | None = None) -> None:
         self.dtype, self.lanes = np.dtype(dtype), lanes or LANES[dtype]
         self.operands = 2 if name in BINARY else 1
         function, scalar = symbol(name, dtype, self.lanes), _TYPES[dtype]
@@ -50,7 +51,7 @@ class Loop:
             for i in range(self.operands)
         ]
         text = "\n".join([
-            definitions([function]),
+            definitions([function], machine.vector_bytes() == 64 if avx512 is None else avx512),
             f"define void @loop(ptr %out, i64 %n, {', '.join(f'ptr %in{i}' for i in range(self.operands))}) {{",
             "entry:", "  br label %body", "body:", "  %i = phi i64 [ 0, %entry ], [ %next, %body ]", *loads,
             f"  %y = call {vector} @{function}({', '.join(f'{vector} %x{i}' for i in range(self.operands))})",
@@ -62,13 +63,13 @@ class Loop:
         llvm.initialize_native_asmprinter()
         module = llvm.parse_assembly(text)
         module.verify()
-        machine = llvm.Target.from_default_triple().create_target_machine(
+        target = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), opt=2, reloc="pic", codemodel="jitdefault", jit=True
         )
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+        builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2))
         builder.getModulePassManager().run(module, builder)
-        self.assembly = machine.emit_assembly(module)
-        self.engine = llvm.create_mcjit_compiler(module, machine)
+        self.assembly = target.emit_assembly(module)
+        self.engine = llvm.create_mcjit_compiler(module, target)
         self.engine.finalize_object()
         pointers = [ctypes.c_void_p] * self.operands
         signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, *pointers)

@@ -17,6 +17,7 @@ pytest.importorskip("scipy")
 
 from elementary import BINARY, LANES, UNARY, Loop, errors_in_ulp, oracle, worst_error  # noqa: E402
 
+from funcgrad_llvm import machine  # noqa: E402
 from funcgrad_llvm.math import FUNCTIONS, definitions, symbol  # noqa: E402
 
 
@@ -233,10 +234,33 @@ def test_loops_consist_of_vector_instructions(name, dtype):
     assert len(calls) == (name in ("sin", "cos", "tan"))
 
 
+@pytest.mark.parametrize("dtype", LANES)
+@pytest.mark.parametrize("name", ["cbrt", "exp", "exp2", "logistic", "pow"])
+def test_the_instruction_that_scales_gives_the_same_bits(name, dtype):
+    """Subnormal results, overflows and special values among them; a single number is scaled in two steps."""
+    if machine.vector_bytes() < 64:
+        pytest.skip("only processors with AVX-512 have it")
+    rng = np.random.default_rng(0)
+    largest = 140 if dtype == "float32" else 1100
+    exponents = rng.uniform(-largest, largest, 4096)
+    exponents[:6] = np.nan, np.inf, -np.inf, 0, -0.0, 1e-30
+    args = [exponents.astype(dtype)] if name != "pow" else [rng.uniform(0.4, 2.5, 4096), exponents]
+    args = [np.asarray(a, dtype) for a in args]
+    if name == "cbrt":
+        with np.errstate(over="ignore", under="ignore"):
+            args = [np.exp2(args[0])]
+    loops = [Loop(name, dtype, avx512=flag) for flag in (False, True)] + [Loop(name, dtype, 1)]
+    assert ["scalef" in loop.assembly for loop in loops] == [False, True, False]
+    one, *others = (loop(*args) for loop in loops)
+    for other in others:
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(np.signbit(one)[one == 0], np.signbit(other)[one == 0])
+
+
 def test_definitions_come_once_and_in_one_order():
     names = [symbol("sin", dtype, lanes) for dtype in LANES for lanes in (1, 8)]
-    text = definitions([*names, *names])
-    assert text == definitions(reversed(names))
+    text = definitions([*names, *names], avx512=True)
+    assert text == definitions(reversed(names), avx512=True)
     defined = re.findall(r"^(?:define .*|)@(\w+)[ (]", text, re.MULTILINE)
     assert len(defined) == len(set(defined)) and set(names) <= set(defined)
 

@@ -411,7 +411,8 @@ class Lowerer:
         """The text of the whole module, but for the function that Python calls."""
         w = self.writer
         self.arena.place()
-        parts = [*sorted(self.declarations | w.declarations), functions.definitions(self.used | w.functions)]
+        called = functions.definitions(self.used | w.functions, avx512=machine.vector_bytes() == 64)
+        parts = [*sorted(self.declarations | w.declarations), called]
         for text, name in self.functions.items():
             result = "i64" if text.startswith("i64 ") else "void"
             text = text.removeprefix("i64 ")

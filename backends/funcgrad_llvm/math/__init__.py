@@ -5,7 +5,7 @@ Each is a function of one number or of a vector of them, without branches, to be
 >>> from funcgrad_llvm.math import definitions, symbol
 >>> symbol("exp", "float32", 16)
 'fg_exp_f32_16'
->>> "@llvm.fma.v16f32" in definitions(["fg_exp_f32_16"])
+>>> "@llvm.fma.v16f32" in definitions(["fg_exp_f32_16"], avx512=False)
 True
 
 A file holds a family with its mathematics; `ir.py` is the language they are written in, `coefficients.py` what
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from . import error, exponential, inverse_trigonometric, large_arguments, logarithmic, power, trigonometric
+from . import error, exponential, inverse_trigonometric, large_arguments, logarithmic, power, scaling, trigonometric
 from .ir import FLOAT32, FLOAT64, Value, define, narrow, widen
 
 __all__ = ["definitions", "symbol"]
@@ -77,11 +77,12 @@ def _definition(name: str) -> str:
     return define(name, body, [form.type] * (2 if primitive in _BINARY else 1), int(lanes))
 
 
-def definitions(symbols: Iterable[str]) -> str:
+def definitions(symbols: Iterable[str], avx512: bool) -> str:
     """The text of the functions of these names and of all that they call, each once, in an order that depends on the
     set of names only.
 
-    It declares nothing but what it defines: LLVM knows its own intrinsic functions.
+    `avx512`: for a processor with all of its vectors. It declares nothing but what it defines: LLVM knows its own intrinsic functions.
     """
     texts = [_definition(name) for name in sorted(set(symbols))]
-    return "\n\n".join(texts + large_arguments.called_by(texts)) + "\n"
+    texts += large_arguments.called_by(texts)
+    return "\n\n".join(texts + scaling.called_by(texts, avx512)) + "\n"

@@ -21,9 +21,9 @@ from .ir import (
     minimum,
     nearest_integer,
     power_of_two,
-    scale_by_power_of_two,
     select,
 )
+from .scaling import scale_by_power_of_two
 
 #: log 2 in two parts for each format.
 _LN2 = {32: (0.693145751953125, 1.428606765330187e-06), 64: (0.6931471803691238, 1.9082149292705877e-10)}
@@ -35,17 +35,17 @@ _QUARTER_OVERFLOW = {32: 89.5, 64: 710.5}
 
 
 def _reduced(x: Value) -> tuple[Value, Value, Value]:
-    """k as an integer, and r and exp(r) - 1 with x = k log(2) + r."""
+    """k as a number and as an integer, and exp(r) - 1 with x = k log(2) + r."""
     high, low = _LN2[x.format.bits]
     k, integer = nearest_integer(x, 1 / math.log(2))
     r = fma(k, -low, fma(k, -high, x))
-    return integer, r, fma(r * r, horner(r, coefficients.EXP[x.format.bits]), r)
+    return k, integer, fma(r * r, horner(r, coefficients.EXP[x.format.bits]), r)
 
 
 def exp(x: Value) -> Value:
     n = x.format.bits
-    k, _, e = _reduced(maximum(minimum(x, _OVERFLOW[n]), _UNDERFLOW[n]))
-    return scale_by_power_of_two(1 + e, k)
+    k, integer, e = _reduced(maximum(minimum(x, _OVERFLOW[n]), _UNDERFLOW[n]))
+    return scale_by_power_of_two(1 + e, k, integer)
 
 
 def exp2(x: Value) -> Value:
@@ -54,12 +54,12 @@ def exp2(x: Value) -> Value:
     x = maximum(minimum(x, f.bias + 1.0), -f.bias - f.mantissa - 2.0)
     k, integer = nearest_integer(x)
     r = x - k
-    return scale_by_power_of_two(fma(r, horner(r, coefficients.EXP2[f.bits]), 1), integer)
+    return scale_by_power_of_two(fma(r, horner(r, coefficients.EXP2[f.bits]), 1), k, integer)
 
 
 def _scaled_expm1(x: Value, shift: int) -> Value:
     """(exp(x) - 1) 2^-shift = s (exp(r) - 1) + (s - 2^-shift), s = 2^(k - shift), without an overflow on the way."""
-    k, _, e = _reduced(x)
+    _, k, e = _reduced(x)
     s = power_of_two(k - shift)
     return fma(s, e, s - 2.0**-shift)
 
@@ -104,6 +104,6 @@ def sinh(x: Value) -> Value:
 
 def cosh(x: Value) -> Value:
     """2 q + 1 / (8 q) with q = exp(|x|) / 4."""
-    k, _, e = _reduced(minimum(absolute(x), _QUARTER_OVERFLOW[x.format.bits]))
+    _, k, e = _reduced(minimum(absolute(x), _QUARTER_OVERFLOW[x.format.bits]))
     q = (1 + e) * power_of_two(k - 2)
     return 2 * (q + 0.0625 / q)

@@ -304,13 +304,6 @@ def power_of_two(k: Value) -> Value:
     return from_bits((k + f.bias) << f.mantissa)
 
 
-def scale_by_power_of_two(y: Value, k: Value) -> Value:
-    """y 2^k, rounded once, also where 2^k itself would overflow or be subnormal: in two steps, of which the first is
-    exact for 1/2 <= |y| <= 2."""
-    half = ((k + 4096) >> 1) - 2048
-    return y * power_of_two(half) * power_of_two(k - half)
-
-
 def define(name: str, body: Callable[..., Value], scalars: Iterable[str], lanes: int, inline: bool = True) -> str:
     """The text of the LLVM function of this name; `scalars` are the scalar types of its arguments."""
     block = Block(lanes)

@@ -18,12 +18,12 @@ from .ir import (
     minimum,
     narrow,
     nearest_integer,
-    scale_by_power_of_two,
     select,
     square_root,
     widen,
 )
 from .logarithmic import split
+from .scaling import scale_by_power_of_two
 
 
 def rsqrt(x: Value) -> Value:
@@ -50,7 +50,7 @@ def cbrt(x: Value) -> Value:
     rest = fma(-square, y, c)  # the square's rounding error counts as much as that of y
     rest = fma(-fma(y, y, -square), y, rest)
     y = fma(y, rest / fma(square + square, y, c), y)
-    y = scale_by_power_of_two(y, integer)
+    y = scale_by_power_of_two(y, q, integer)
     finite = select(a < math.inf, y, a)
     return copy_sign(select(equal(x, 0), a, finite), x)
 
@@ -98,7 +98,7 @@ def _exponential(high: Value, low: Value) -> Value:
     high = select(high > 1100, 1100, select(high < -1100, -1100, high))
     k, integer = nearest_integer(high)
     r = (high - k) + low
-    return scale_by_power_of_two(fma(r, horner(r, coefficients.EXP2[64]), 1), integer)
+    return scale_by_power_of_two(fma(r, horner(r, coefficients.EXP2[64]), 1), k, integer)
 
 
 def _power_of_magnitude(a: Value, y: Value) -> Value:
@@ -124,7 +124,8 @@ def _power_of_single(a: Value, y: Value) -> Value:
     exponent = maximum(minimum(exponent, 200.0), -200.0)
     n, integer = nearest_integer(exponent)
     r = narrow(exponent - n)
-    return scale_by_power_of_two(fma(r, horner(r, coefficients.EXP2[32]), 1), convert("trunc", integer, "i32"))
+    y = fma(r, horner(r, coefficients.EXP2[32]), 1)
+    return scale_by_power_of_two(y, narrow(n), convert("trunc", integer, "i32"))
 
 
 def pow(x: Value, y: Value) -> Value:
