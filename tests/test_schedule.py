@@ -29,11 +29,11 @@ def test_a_reduction_moves_up_to_what_it_reduces() -> None:
         return fnp.sum(c), fnp.max(a)
 
     jaxpr = fg.make_jaxpr(f)(np.ones(N))
-    assert peak(jaxpr) == 4 * SIZE
+    assert peak(jaxpr)[0] == 4 * SIZE
     found = schedule(jaxpr)
     order = names(found)
     assert order.index("reduce_max") == order.index("sin") + 1
-    assert peak(found) == 3 * SIZE
+    assert peak(found)[0] == 3 * SIZE
 
 
 def test_a_large_array_moves_down_to_its_reader() -> None:
@@ -43,7 +43,7 @@ def test_a_large_array_moves_down_to_its_reader() -> None:
 
     jaxpr = fg.make_jaxpr(f)(np.ones(()), np.ones(N))
     found = schedule(jaxpr)
-    assert peak(found) < peak(jaxpr)
+    assert peak(found)[0] < peak(jaxpr)[0]
     assert names(found).index("reduce_sum") < names(found).index("exp")
 
 
@@ -65,7 +65,7 @@ def test_bodies_of_loops_are_ordered_and_effects_keep_their_order() -> None:
     jaxpr = fg.make_jaxpr(lambda x: fg.lax.scan(step, x, None, length=2)[0])(np.ones(N))
     found = schedule(jaxpr)
     before, after = (next(e for e in j.eqns if e.primitive.name == "scan").params["jaxpr"] for j in (jaxpr, found))
-    assert peak(after) < peak(before)
+    assert peak(after)[0] < peak(before)[0]
     eval_jaxpr(found, np.ones(N))
     again = list(seen)
     seen.clear()
@@ -108,6 +108,6 @@ def test_programs_keep_type_and_value(program: Any) -> None:
     found = schedule(jaxpr)
     check(found)
     assert found.out_avals == jaxpr.out_avals
-    assert peak(found) <= peak(jaxpr)
+    assert peak(found)[0] <= peak(jaxpr)[0]
     for a, b in zip(eval_jaxpr(found, *args), eval_jaxpr(jaxpr, *args), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,214 +1,282 @@
-"""Values that are computed again where they are read, since that takes less memory and moves no more of it.
+"""Which values to keep for later, and which to make again: the fewest bytes, by a minimum cut.
 
-A group writes an array for another group; a loop stacks an array for another loop. Where a few cheap operations make it from
-arrays that are there anyway, or from smaller ones, the reader has these operations and the array is never made. (XLA
-duplicates producers into fusions alike; the general question is the cut of Chen et al., Training deep nets with sublinear
-memory cost, 2016, which :mod:`.rematerialize` answers for a budget.)
+A backward pass reads what the forward pass has computed. Each such value is either stored in between or made again from
+others that are stored, and :func:`.mincut.fewest_bytes` says which to store, exactly. What stands between *before* and
+*after* is, in a program, its peak: what is alive there counts, whatever else comes and goes; and for two loops, of which one
+reads row by row what the other has stacked, the arrays between them. Elementwise operations, with the broadcasts and iotas
+that they read, are made again, inside of the groups or steps that read them; products, reductions, and what has seen many
+operations since the last of these are not. What is in memory anyway, arguments, results and what a product reads later,
+takes nothing. (PyTorch's partitioner of joint graphs asks the same question. With a budget, and for products and
+reductions too, there is :mod:`.rematerialize`.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from ..core.ir import Atom, Eqn, Jaxpr, Literal, Var, map_subjaxprs
 from ..core.types import Aval
 from .buffers import nbytes
 from .dce import eliminate_dead_code
-from .fusion import kept_shape
+from .fusion import fusion, kept_shape
+from .mincut import fewest_bytes
+from .schedule import peak, schedule
 
 __all__ = ["recompute_groups", "recompute_stacks"]
 
-#: What is computed again. Division and roots are not, nor what calls a function.
-_CHEAP = frozenset([
-    "abs", "add", "and", "convert", "eq", "ge", "gt", "integer_pow", "iota", "le", "lt", "max", "min", "mul", "ne", "neg",
-    "not", "or", "select", "sub",
+#: The work of an operation for one element: nothing for what only moves it, one, or that of a function.
+_MOVES = frozenset(["broadcast_in_dim", "iota", "reshape", "slice", "transpose"])
+_PLAIN = frozenset([
+    "abs", "add", "and", "convert", "eq", "ge", "gt", "integer_pow", "le", "lt", "max", "min", "mul", "ne", "neg", "not",
+    "or", "select", "sub",
 ])  # fmt: skip
-#: In loops, whose values are small, division too, and what only moves elements.
-_MOVES = frozenset(["broadcast_in_dim", "reshape", "slice", "transpose"])
-#: Of at most so many operations.
-_MOST = 6
+_FUNCTION = 6
+#: A value that takes more work from the last one that is not made again is not made again either. A group of more than so
+#: many equations has no registers left: values are made each time they are read there, and only those of little work.
+_MOST_WORK = 32
+_LITTLE_WORK = 3
+_LONG = 160
+#: Peaks below this many bytes stay in the cache, where to load is cheaper than to compute.
+_LEAST_BYTES = 1 << 16
+#: How often the new peak of a program is looked at, and what part of the old one it has to be.
+_ROUNDS = 4
+_WORTH = 0.99
 
 
-class _Chain:
-    """The operations, in their order, that make a value of a body from its leaves."""
-
-    def __init__(self, value: Var, made: Mapping[Var, Eqn], leaves: frozenset[Var], cheap: frozenset[str]) -> None:
-        self.eqns: list[Eqn] = []
-        self.leaves: dict[Var, None] = {}
-        #: Whether there is such a chain.
-        self.exists = True
-        self._seen: set[Var] = set()
-        self._made, self._ends, self._cheap = made, leaves - {value}, cheap
-        self._visit(value)
-        moves = sum(e.primitive.name in _MOVES or e.primitive.name == "iota" for e in self.eqns)
-        self.exists = self.exists and len(self.eqns) - moves <= _MOST
-
-    def _visit(self, v: Var) -> None:
-        if v in self._seen or not self.exists:
-            return
-        self._seen.add(v)
-        if v in self._ends:
-            self.leaves[v] = None
-            return
-        eqn = self._made.get(v)
-        if eqn is None or eqn.primitive.name not in self._cheap or len(self._seen) > 3 * _MOST:
-            self.exists = False
-            return
-        for a in eqn.inputs:
-            if isinstance(a, Var):
-                self._visit(a)
-        self.eqns.append(eqn)
-
-
-def _copied(eqns: list[Eqn], env: dict[Var, Atom]) -> list[Eqn]:
-    """Equations with new results; ``env`` says what stands for the variables they read, and then for these results."""
-    copies = []
+def _made_again(eqns: Iterable[Eqn], kept: Container[Var], moves: Container[str], most: int) -> dict[Var, Eqn]:
+    """The values that can be made again by so much work, all but those ``kept``, each with its equation."""
+    made: dict[Var, Eqn] = {}
+    work: dict[Var, int] = {}
+    #: What is computed on the way to a value, itself included.
+    way: dict[Var, set[Var]] = {}
     for eqn in eqns:
-        outputs = [Var(v.aval) for v in eqn.outputs]
-        inputs = [env[a] if isinstance(a, Var) else a for a in eqn.inputs]
-        copies.append(Eqn(eqn.primitive, inputs, outputs, eqn.params, eqn.source))
-        env.update(zip(eqn.outputs, outputs))
-    return copies
+        name = eqn.primitive.name
+        if not (eqn.primitive.elementwise or name in moves) or eqn.outputs[0] in kept:
+            continue
+        v = eqn.outputs[0]
+        found = {v}.union(*(way.get(a, ()) for a in _variables(eqn.inputs)))
+        work[v] = 0 if name in _MOVES else 1 if name in _PLAIN else _FUNCTION
+        if sum(work[u] for u in found) <= most:
+            made[v], way[v] = eqn, found
+    return made
 
 
-def _made(body: Jaxpr) -> dict[Var, Eqn]:
-    return {v: e for e in body.eqns for v in e.outputs}
+class _Making:
+    """A body that makes values instead of reading them: ``gone`` are its inputs that go, by what they stood for; ``read``
+    gives what is there for a value, or None. Each is made just before it is read.
+    """
+
+    def __init__(self, gone: Mapping[Var, Var], made: Mapping[Var, Eqn], read: Callable[[Var], Atom | None]) -> None:
+        self.gone, self.made, self.read = gone, made, read
+        self.env: dict[Var, Atom] = {}
+        self.eqns: list[Eqn] = []
+
+    def write(self, body: Jaxpr) -> list[Atom]:
+        """Write the equations of the body; its results."""
+        for eqn in body.eqns:
+            if len(body.eqns) > _LONG:
+                self.env.clear()
+            self.eqns.append(eqn.replace(inputs=self._replaced(eqn.inputs)))
+        return self._replaced(body.outs)
+
+    def _replaced(self, atoms: Iterable[Atom]) -> list[Atom]:
+        return [self._make(self.gone[a]) if isinstance(a, Var) and a in self.gone else a for a in atoms]
+
+    def _make(self, v: Var) -> Atom:
+        env, todo = self.env, [v]
+        while todo:
+            v = todo[-1]
+            there = env.get(v) or self.read(v)
+            if there is not None:
+                env[v] = there
+                todo.pop()
+                continue
+            eqn = self.made[v]
+            missing = [a for a in eqn.inputs if isinstance(a, Var) and a not in env]
+            if missing:
+                todo += missing
+                continue
+            copy = env[v] = Var(v.aval)
+            self.eqns.append(eqn.replace(inputs=_substituted(eqn.inputs, env), outputs=[copy]))
+        return env[v]
+
+
+def _substituted(atoms: Iterable[Atom], env: Mapping[Var, Atom]) -> list[Atom]:
+    return [env.get(a, a) if isinstance(a, Var) else a for a in atoms]
+
+
+def _variables(atoms: Iterable[Atom]) -> list[Var]:
+    return [a for a in atoms if isinstance(a, Var)]
 
 
 # Groups ---------------------------------------------------------------------------------------------------------------
 
 
 def recompute_groups(jaxpr: Jaxpr) -> Jaxpr:
-    """A fused program without results of groups that only groups read, which can make them as well."""
+    """A fused program that keeps fewer bytes across its peak."""
     found: Jaxpr | bool | None = jaxpr.memo.get("groups recomputed")
     if found is None:
-        found = _Groups(jaxpr).written() or True
-        jaxpr.memo["groups recomputed"] = found  # itself would be a cycle of references
+        eqns = [e.replace(params=map_subjaxprs(recompute_groups, e.params)) if e.primitive.control else e
+                for e in jaxpr.eqns]  # fmt: skip
+        lean = jaxpr
+        if any(e.primitive.control for e in eqns):
+            lean = Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
+        lean = _with_lower_peak(lean)
+        found = jaxpr.memo["groups recomputed"] = lean is jaxpr or lean  # itself would be a cycle of references
     return jaxpr if isinstance(found, bool) else found
 
 
-class _Groups:
-    def __init__(self, jaxpr: Jaxpr) -> None:
-        self.jaxpr = jaxpr
-        self.eqns = list(jaxpr.eqns)
-        self.readers: dict[Var, list[int]] = {}
-        for i, eqn in enumerate(self.eqns):
-            for a in dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var)):
-                self.readers.setdefault(a, []).append(i)
-        self.outs = {a for a in jaxpr.outs if isinstance(a, Var)}
-        self.given = {*jaxpr.invars, *jaxpr.constvars}
+def _with_lower_peak(jaxpr: Jaxpr) -> Jaxpr:
+    for _ in range(_ROUNDS):
+        ordered = schedule(jaxpr)
+        size, place = peak(ordered)
+        found = _Peak(ordered, place).written() if size >= _LEAST_BYTES else None
+        if found is None or peak(schedule(found))[0] >= _WORTH * size:
+            break
+        jaxpr = found
+    return jaxpr
+
+
+class _Peak:
+    """A program, before and after a place in it. ``made``: what can be made again. ``there``: what is in memory anyway."""
+
+    def __init__(self, jaxpr: Jaxpr, place: int) -> None:
+        self.jaxpr, self.place = jaxpr, place
+        #: Before: which equation makes a value, a group's own among them; the variable that has the memory of a view.
+        self.maker: dict[Var, int] = {}
+        self.root: dict[Var, Var] = {}
+        steps: list[Eqn] = []
+        for i, eqn in enumerate(jaxpr.eqns[:place]):
+            for step in _unfused(eqn):
+                steps.append(step)
+                self.maker.update(dict.fromkeys(step.outputs, i))
+                if step.primitive.name in ("reshape", "rev", "slice", "transpose"):
+                    self.root[step.outputs[0]] = self.memory(step.inputs[0])  # type: ignore[arg-type]
+        # What groups broadcast, and views look at, must be in memory, so it is none that is made again.
+        kept = {*self.root, *self.root.values()}
+        for e in steps:
+            kept.update(a for a in _variables(e.inputs) if e.primitive.name == "broadcast_in_dim")
+            kept.update(v for v in e.outputs if not v.aval.shape)
+        late = [len(e.params["jaxpr"].eqns) for e in jaxpr.eqns[place:] if e.primitive is fusion]
+        most = _LITTLE_WORK if max(late, default=0) > _LONG else _MOST_WORK
+        self.made = _made_again(steps, kept, ("broadcast_in_dim", "iota"), most)
+        self.there = set(_variables(jaxpr.outs))
+        self.wanted: dict[int, list[Var]] = {}
+        for r, eqn in enumerate(jaxpr.eqns[place:], place):
+            self.wanted[r] = [v for v in _variables(eqn.inputs) if v in self.maker and _takes(eqn, v)]
+            self.there.update(self.memory(v) for v in _variables(eqn.inputs) if v not in self.wanted[r])
+
+    def memory(self, v: Var) -> Var:
+        return self.root.get(v, v)
+
+    def is_there(self, v: Var) -> bool:
+        return v not in self.maker or v in self.there
 
     def written(self) -> Jaxpr | None:
-        changed = False
-        for i, eqn in enumerate(self.eqns):
-            if eqn.primitive.name == "fusion":
-                for v in eqn.outputs:
-                    changed = self._replace(i, v) or changed
-        if not changed:
+        """The program with as few bytes as can be kept; None if it does so already."""
+        carried = {self.memory(v): None for listed in self.wanted.values() for v in listed}
+        carried = {v: None for v in carried if not self.is_there(v)}
+        stored = fewest_bytes(carried, self._operands, lambda v: nbytes(v.aval))
+        if sum(nbytes(v.aval) for v in stored) >= sum(nbytes(v.aval) for v in carried):
             return None
-        j = self.jaxpr
-        eqns = [e for e in self.eqns if e.outputs or e.primitive.name != "fusion"]
-        return Jaxpr(j.invars, eqns, j.outs, j.constvars, j.consts, j.name)
-
-    def _replace(self, i: int, v: Var) -> bool:
-        """Have the readers of a result of a group make it."""
-        eqn, readers = self.eqns[i], self.readers.get(v, [])
-        if v in self.outs or not readers or not v.aval.shape:
-            return False
-        body: Jaxpr = eqn.params["jaxpr"]
-        outer: dict[Var, Atom] = dict(zip(body.invars, eqn.inputs)) | dict(zip(body.outs, eqn.outputs))  # type: ignore
-        inner = body.outs[eqn.outputs.index(v)]
-        if not isinstance(inner, Var) or any(self.eqns[r].primitive.name != "fusion" for r in readers):
-            return False
-        chain = _Chain(inner, _made(body), frozenset(outer) - {inner}, _CHEAP | {"broadcast_in_dim"})
-        if not chain.exists:
-            return False
-        # What is broadcast must come from outside: only the group of a reduction may spread its results.
-        inputs = set(body.invars)
-        spread = [e for e in chain.eqns if e.primitive.name == "broadcast_in_dim"]
-        if any(isinstance(a, Var) and a.aval.shape and a not in inputs for e in spread for a in e.inputs):
-            return False
-        plain = [e for e in chain.eqns if e not in spread]
-        found = {a.aval.shape for e in plain for a in e.inputs} | {a.aval.shape for e in chain.eqns for a in e.outputs}
-        sources = [outer[x] for x in chain.leaves]
-        for r in readers:
-            reader = self.eqns[r]
-            shapes = {reader.params["space"], kept_shape(reader.params["space"], reader.params["axes"]), ()}
-            new = [a for a in sources if isinstance(a, Var) and a not in reader.inputs]
-            if not found <= shapes or reader.params["space"] != eqn.params["space"]:
-                return False
-            if _is_spread(reader.params["jaxpr"], reader.params["jaxpr"].invars[reader.inputs.index(v)]):
-                return False
-            if any(not self._stays(a, r) for a in new) or sum(nbytes(a.aval) for a in new) > nbytes(v.aval):
-                return False
-        for r in readers:
-            self._inline(r, v, chain, outer)
-        left = [k for k, o in enumerate(eqn.outputs) if o is not v]
-        lean = eliminate_dead_code(
-            Jaxpr(body.invars, body.eqns, [body.outs[k] for k in left], body.constvars, body.consts, body.name)
-        )
-        self.eqns[i] = eqn.replace(outputs=[eqn.outputs[k] for k in left], params={**eqn.params, "jaxpr": lean})
-        self._drop_unread(i)
-        return True
-
-    def _stays(self, a: Var, r: int) -> bool:
-        """Whether a value is in memory when a reader runs, whoever else reads it."""
-        return a in self.given or a in self.outs or any(q >= r for q in self.readers.get(a, ()))
-
-    def _inline(self, r: int, v: Var, chain: _Chain, outer: Mapping[Var, Atom]) -> None:
-        reader = self.eqns[r]
-        body: Jaxpr = reader.params["jaxpr"]
-        env: dict[Var, Atom] = {}
-        inputs, invars = list(reader.inputs), list(body.invars)
-        for x in chain.leaves:
-            a = outer[x]
-            if isinstance(a, Literal):
-                env[x] = a
-            elif a in inputs:
-                env[x] = invars[inputs.index(a)]
+        #: Values of groups that are written from now on.
+        written = {v: Var(v.aval) for v in stored}
+        eqns = list(self.jaxpr.eqns)
+        for v in stored:
+            eqn = eqns[self.maker[v]]
+            if v in self.jaxpr.eqns[self.maker[v]].outputs:
+                written[v] = v
             else:
-                invars.append(Var(x.aval))
-                env[x] = invars[-1]
-                inputs.append(a)
-                self.readers.setdefault(a, []).append(r)
-        copies = _copied(chain.eqns, env)
-        place = inputs.index(v)
-        replaced = {invars.pop(place): env[chain.eqns[-1].outputs[0]]}
-        inputs.pop(place)
-        first = next((k for k, e in enumerate(body.eqns) if not replaced.keys().isdisjoint(e.inputs)), len(body.eqns))
-        eqns = [
-            e.replace(inputs=[replaced.get(a, a) if isinstance(a, Var) else a for a in e.inputs]) for e in body.eqns
-        ]
-        outs = [replaced.get(a, a) if isinstance(a, Var) else a for a in body.outs]
-        eqns[first:first] = copies
-        new = Jaxpr(invars, eqns, outs, body.constvars, body.consts, body.name)
-        self.eqns[r] = reader.replace(inputs=inputs, params={**reader.params, "jaxpr": new})
+                body: Jaxpr = eqn.params["jaxpr"]
+                more = Jaxpr(body.invars, body.eqns, [*body.outs, v], name=body.name)
+                eqns[self.maker[v]] = eqn.replace(
+                    outputs=[*eqn.outputs, written[v]], params={**eqn.params, "jaxpr": more}
+                )
+        for r, listed in self.wanted.items():
+            again = [v for v in listed if v not in self.root and v not in stored and not self.is_there(v)]
+            if again:
+                eqns[r] = self._making(eqns[r], again, written)
+        j = self.jaxpr
+        return _lean(Jaxpr(j.invars, eqns, j.outs, j.constvars, j.consts, j.name))
 
-    def _drop_unread(self, i: int) -> None:
-        """Inputs that a group no longer reads go."""
-        eqn = self.eqns[i]
-        body: Jaxpr = eqn.params["jaxpr"]
-        read = {a for e in body.eqns for a in e.inputs if isinstance(a, Var)} | {
-            a for a in body.outs if isinstance(a, Var)
-        }
-        left = [k for k, x in enumerate(body.invars) if x in read]
-        for k, a in enumerate(eqn.inputs):
-            if k not in left and isinstance(a, Var):
-                self.readers[a] = [q for q in self.readers[a] if q != i]
-        lean = Jaxpr([body.invars[k] for k in left], body.eqns, body.outs, body.constvars, body.consts, body.name)
-        self.eqns[i] = eqn.replace(inputs=[eqn.inputs[k] for k in left], params={**eqn.params, "jaxpr": lean})
+    def _operands(self, v: Var) -> list[Var] | None:
+        eqn = self.made.get(v)
+        if eqn is None:
+            return None
+        return [a for a in map(self.memory, _variables(eqn.inputs)) if not self.is_there(a)]
+
+    def _making(self, reader: Eqn, again: list[Var], written: Mapping[Var, Var]) -> Eqn:
+        """A group that makes some of its inputs."""
+        body: Jaxpr = reader.params["jaxpr"]
+        operands = dict(zip(body.invars, reader.inputs))
+        places = {a: x for x, a in operands.items() if a not in again}
+
+        def read(v: Var) -> Var | None:
+            if v in self.made and not self.is_there(v) and v not in written:
+                return None
+            outer = written.get(v, v)
+            if outer not in places:
+                places[outer] = Var(outer.aval.strong())
+                operands[places[outer]] = outer
+            return places[outer]
+
+        making = _Making({x: a for x, a in operands.items() if a in again}, self.made, read)
+        outs = making.write(body)
+        invars = [x for x in operands if x not in making.gone]
+        new = Jaxpr(invars, making.eqns, outs, name=body.name)
+        return reader.replace(inputs=[operands[x] for x in invars], params={**reader.params, "jaxpr": new})
 
 
-def _is_spread(body: Jaxpr, x: Var) -> bool:
-    """Whether a body reads an input by a broadcast: then it need not have a shape that the group computes."""
-    return any(e.primitive.name == "broadcast_in_dim" and x in e.inputs for e in body.eqns)
+def _unfused(eqn: Eqn) -> Iterator[Eqn]:
+    """The equations of a group, in the variables of the program where they are those of the program."""
+    if eqn.primitive is not fusion:
+        yield eqn
+        return
+    body: Jaxpr = eqn.params["jaxpr"]
+    env: dict[Var, Atom] = dict(zip(body.invars, eqn.inputs))
+    env.update((x, v) for x, v in zip(body.outs, eqn.outputs) if isinstance(x, Var))
+    for e in body.eqns:
+        yield e.replace(inputs=_substituted(e.inputs, env), outputs=_substituted(e.outputs, env))
+
+
+def _takes(reader: Eqn, v: Var) -> bool:
+    """Whether an equation is a group that could make an input: one that it does not read by a broadcast."""
+    if reader.primitive is not fusion:
+        return False
+    body, space = reader.params["jaxpr"], reader.params["space"]
+    if not v.aval.shape or v.aval.shape not in (space, kept_shape(space, reader.params["axes"])):
+        return False
+    x = body.invars[reader.inputs.index(v)]
+    return not any(e.primitive.name == "broadcast_in_dim" and x in e.inputs for e in body.eqns)
+
+
+def _lean(jaxpr: Jaxpr) -> Jaxpr:
+    """A program whose groups compute, and read, only what somebody reads."""
+    read = set(_variables(jaxpr.outs))
+    eqns: list[Eqn] = []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.primitive is fusion:
+            body: Jaxpr = eqn.params["jaxpr"]
+            left = [k for k, v in enumerate(eqn.outputs) if v in read]
+            if not left:
+                continue
+            if len(left) < len(eqn.outputs):
+                lean = eliminate_dead_code(Jaxpr(body.invars, body.eqns, [body.outs[k] for k in left], name=body.name))
+                used = {a for e in lean.eqns for a in e.inputs} | set(lean.outs)
+                inputs = {x: a for x, a in zip(body.invars, eqn.inputs) if x in used}
+                lean = Jaxpr(list(inputs), lean.eqns, lean.outs, name=body.name)
+                outputs = [eqn.outputs[k] for k in left]
+                eqn = eqn.replace(inputs=list(inputs.values()), outputs=outputs, params={**eqn.params, "jaxpr": lean})
+        read.update(_variables(eqn.inputs))
+        eqns.append(eqn)
+    return Jaxpr(jaxpr.invars, eqns[::-1], jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
 
 
 # Loops ----------------------------------------------------------------------------------------------------------------
 
 
 def recompute_stacks(jaxpr: Jaxpr) -> Jaxpr:
-    """A program without arrays that a scan stacks for others, which can make the values of a step as well."""
+    """A program whose scans stack fewer bytes for each other."""
     found: Jaxpr | bool | None = jaxpr.memo.get("stacks recomputed")
     if found is None:
         found = True
@@ -216,95 +284,103 @@ def recompute_stacks(jaxpr: Jaxpr) -> Jaxpr:
             eqns = [e.replace(params=map_subjaxprs(recompute_stacks, e.params)) if e.primitive.control else e
                     for e in jaxpr.eqns]  # fmt: skip
             whole = Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
-            found = eliminate_dead_code(_Stacks(whole).written())
+            found = eliminate_dead_code(_with_fewer_stacks(whole))
         jaxpr.memo["stacks recomputed"] = found  # itself would be a cycle of references
     return jaxpr if isinstance(found, bool) else found
 
 
+def _with_fewer_stacks(jaxpr: Jaxpr) -> Jaxpr:
+    eqns = list(jaxpr.eqns)
+    for i, eqn in enumerate(eqns):
+        if eqn.primitive.name == "scan":
+            _Stacks(jaxpr, eqns, i).rewrite()
+    return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
+
+
 class _Stacks:
-    def __init__(self, jaxpr: Jaxpr) -> None:
-        self.jaxpr = jaxpr
-        self.eqns = list(jaxpr.eqns)
-        self.outs = {a for a in jaxpr.outs if isinstance(a, Var)}
-        self.given = {*jaxpr.invars, *jaxpr.constvars}
+    """What a scan stacks for others. ``wanted``: the values of a step that only scans read, row by row, by the stacks."""
 
-    def written(self) -> Jaxpr:
-        for i, eqn in enumerate(self.eqns):
-            if eqn.primitive.name == "scan":
-                for v in eqn.outputs[eqn.params["num_carry"] :]:
-                    self._replace(i, v)
-        j = self.jaxpr
-        return Jaxpr(j.invars, self.eqns, j.outs, j.constvars, j.consts, j.name)
-
-    def _replace(self, i: int, v: Var) -> None:
-        """Have the scans that read a stacked array make the values of their steps."""
-        scan = self.eqns[i]
-        body, n, k = (scan.params[p] for p in ("jaxpr", "num_consts", "num_carry"))
-        value = body.outs[scan.outputs.index(v)]
-        readers = [r for r, e in enumerate(self.eqns) if v in e.inputs]
-        if v in self.outs or not readers or not isinstance(value, Var):
-            return
-        if not all(self._reads_rows(self.eqns[r], v, scan.params["length"]) for r in readers):
-            return
+    def __init__(self, jaxpr: Jaxpr, eqns: list[Eqn], i: int) -> None:
+        self.eqns, self.i, self.scan = eqns, i, eqns[i]
+        self.body, n, k, self.length = (
+            self.scan.params[p] for p in ("jaxpr", "num_consts", "num_carry", "length")
+        )  # fmt: skip
+        outs = set(jaxpr.outs)
+        readers = {v: [r for r, e in enumerate(eqns) if v in e.inputs] for v in self.scan.outputs[k:]}
+        self.wanted: dict[Var, Var] = {}
         #: What a reader can have of a step: the variable of the body, and what it is of outside, stacked or not.
-        outside: dict[Var, tuple[Atom, bool]] = {x: (a, False) for x, a in zip(body.invars[:n], scan.inputs[:n])}
-        outside |= {x: (a, True) for x, a in zip(body.invars[n + k :], scan.inputs[n + k :])}
-        outside |= {x: (o, True) for x, o in zip(body.outs[k:], scan.outputs[k:]) if isinstance(x, Var) and o is not v}
-        outside.pop(value, None)
-        made = _made(body)
-        chain = _Chain(value, made, frozenset(outside), _CHEAP | _MOVES | {"div"})
-        if not chain.exists:
-            # One operation that makes it from what is smaller, which is stacked instead.
-            eqn = made.get(value)
-            operands = {a for a in eqn.inputs if isinstance(a, Var)} if eqn is not None else set()
-            if sum(nbytes(a.aval) for a in operands - set(outside)) >= nbytes(value.aval):
-                return
-            chain = _Chain(value, made, frozenset(operands), _CHEAP | _MOVES)
-            if not chain.exists:
-                return
-        new = [x for x in chain.leaves if x not in outside]
-        kept = [a for x in chain.leaves if x in outside for a in [outside[x][0]] if not self._stays(a, readers)]
-        cost = sum(nbytes(x.aval) for x in new) * scan.params["length"]
-        if cost + sum(nbytes(a.aval) for a in kept) >= nbytes(v.aval):
-            return
-        for x in new:
-            stacked = Var(Aval((scan.params["length"], *x.aval.shape), x.aval.dtype))
-            outside[x] = stacked, True
-            body = Jaxpr(body.invars, body.eqns, [*body.outs, x], body.constvars, body.consts, body.name)
-            scan = scan.replace(outputs=[*scan.outputs, stacked], params=scan.params | {"jaxpr": body})
-        self.eqns[i] = scan
-        for r in readers:
-            self.eqns[r] = _with_rows_made(self.eqns[r], v, chain, outside)
+        self.outside: dict[Var, tuple[Atom, bool]] = {}
+        self.outside |= {x: (a, False) for x, a in zip(self.body.invars[:n], self.scan.inputs[:n])}
+        self.outside |= {x: (a, True) for x, a in zip(self.body.invars[n + k :], self.scan.inputs[n + k :])}
+        given = set(self.outside)
+        for x, v in zip(self.body.outs[k:], self.scan.outputs[k:]):
+            by_rows = v not in outs and readers[v] and all(self._reads_rows(eqns[r], v) for r in readers[v])
+            if not isinstance(x, Var) or x in self.outside:
+                continue
+            self.outside[x] = v, True
+            if by_rows:
+                self.wanted[x] = v
+        self.readers = sorted({r for v in self.wanted.values() for r in readers[v]})
+        kept = {*jaxpr.invars, *jaxpr.constvars, *outs}.union(*(e.inputs for e in eqns[max(self.readers, default=0) :]))
+        #: Bytes of what would be there for the readers' sake only.
+        self.held = {
+            x: nbytes(a.aval) for x in given for a in [self.outside[x][0]] if isinstance(a, Var) and a not in kept
+        }
+        self.made = _made_again(self.body.eqns, (), _MOVES, _MOST_WORK)
 
-    @staticmethod
-    def _reads_rows(eqn: Eqn, v: Var, length: int) -> bool:
-        if eqn.primitive.name != "scan" or eqn.params["length"] != length:
+    def _reads_rows(self, eqn: Eqn, v: Var) -> bool:
+        if eqn.primitive.name != "scan" or eqn.params["length"] != self.length:
             return False
         return v not in eqn.inputs[: eqn.params["num_consts"] + eqn.params["num_carry"]]
 
-    def _stays(self, a: Atom, readers: list[int]) -> bool:
-        """Whether an array is there anyway until the last of these equations."""
-        return isinstance(a, Literal) or a in self.given or a in self.outs or a in self.eqns[readers[-1]].inputs
+    def _size(self, x: Var) -> int:
+        return self.held[x] if x in self.held else int(self.length) * nbytes(x.aval)
 
+    def _is_there(self, x: Var) -> bool:
+        return x in self.outside and x not in self.wanted and x not in self.held
 
-def _with_rows_made(scan: Eqn, v: Var, chain: _Chain, outside: Mapping[Var, tuple[Atom, bool]]) -> Eqn:
-    """A scan that makes the rows of an array instead of reading them."""
-    body, n, k = (scan.params[p] for p in ("jaxpr", "num_consts", "num_carry"))
-    consts, xs = dict(zip(body.invars[:n], scan.inputs[:n])), dict(zip(body.invars[n + k :], scan.inputs[n + k :]))
-    env: dict[Var, Atom] = {}
-    for x in chain.leaves:
-        a, is_stacked = outside[x]
-        if isinstance(a, Literal) and not is_stacked:
-            env[x] = a
-            continue
-        among = xs if is_stacked else consts
-        env[x] = next((y for y, b in among.items() if b is a), None) or Var(x.aval)
-        among[env[x]] = a
-    copies = _copied(chain.eqns, env)
-    replaced = {y: env[chain.eqns[-1].outputs[0]] for y, a in xs.items() if a is v}
-    xs = {y: a for y, a in xs.items() if a is not v}
-    eqns = [e.replace(inputs=[replaced.get(a, a) if isinstance(a, Var) else a for a in e.inputs]) for e in body.eqns]
-    outs = [replaced.get(a, a) if isinstance(a, Var) else a for a in body.outs]
-    new = Jaxpr([*consts, *body.invars[n : n + k], *xs], [*copies, *eqns], outs, body.constvars, body.consts, body.name)
-    inputs = [*consts.values(), *scan.inputs[n : n + k], *xs.values()]
-    return scan.replace(inputs=inputs, params=scan.params | {"jaxpr": new, "num_consts": len(consts)})
+    def _operands(self, x: Var) -> list[Var] | None:
+        eqn = self.made.get(x)
+        return None if eqn is None else [a for a in _variables(eqn.inputs) if not self._is_there(a)]
+
+    def rewrite(self) -> None:
+        stored = fewest_bytes(self.wanted, self._operands, self._size)
+        if sum(map(self._size, stored)) >= sum(map(self._size, self.wanted)):
+            return
+        new = [x for x in stored if x not in self.outside]
+        arrays = [Var(Aval((self.length, *x.aval.shape), x.aval.dtype)) for x in new]
+        self.outside.update((x, (a, True)) for x, a in zip(new, arrays))
+        body = Jaxpr(self.body.invars, self.body.eqns, [*self.body.outs, *new], name=self.body.name)
+        self.eqns[self.i] = self.scan.replace(
+            outputs=[*self.scan.outputs, *arrays], params=self.scan.params | {"jaxpr": body}
+        )
+        for r in self.readers:
+            self.eqns[r] = self._making(self.eqns[r], stored)
+
+    def _making(self, reader: Eqn, stored: set[Var]) -> Eqn:
+        """A scan that makes rows of its arrays."""
+        body, n, k = (reader.params[p] for p in ("jaxpr", "num_consts", "num_carry"))
+        consts = dict(zip(body.invars[:n], reader.inputs[:n]))
+        rows = dict(zip(body.invars[n + k :], reader.inputs[n + k :]))
+        value = {v: x for x, v in self.wanted.items() if x not in stored}
+        again = {y: value[a] for y, a in rows.items() if a in value}
+
+        def read(x: Var) -> Atom | None:
+            if x not in stored and not self._is_there(x):
+                return None
+            a, is_stacked = self.outside[x]
+            if isinstance(a, Literal) and not is_stacked:
+                return a
+            among = rows if is_stacked else consts
+            found = next((y for y, b in among.items() if b is a), None)
+            if found is None:
+                found = Var(x.aval.strong())
+                among[found] = a
+            return found
+
+        making = _Making(again, self.made, read)
+        outs = making.write(body)
+        rows = {y: a for y, a in rows.items() if y not in again}
+        new = Jaxpr([*consts, *body.invars[n : n + k], *rows], making.eqns, outs, name=body.name)
+        inputs = [*consts.values(), *reader.inputs[n : n + k], *rows.values()]
+        return reader.replace(inputs=inputs, params=reader.params | {"jaxpr": new, "num_consts": len(consts)})

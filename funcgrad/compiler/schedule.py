@@ -35,6 +35,7 @@ class _Lives:
         self.reads: list[list[Var]] = []
         self.makes: list[list[Var]] = []
         self.readers: dict[Var, list[int]] = {}
+        self.joins = [e.primitive.name == "concatenate" for e in jaxpr.eqns]
         for i, eqn in enumerate(jaxpr.eqns):
             operands = [self.root.get(a, a) for a in eqn.inputs if isinstance(a, Var)]
             self.reads.append(list(dict.fromkeys(operands)))
@@ -56,24 +57,27 @@ class _Lives:
         """Whether memory is given back behind its last reader."""
         return root in self.made and root not in self.kept
 
-    def peak(self, order: Sequence[int]) -> int:
-        """The most memory at a time, besides that of the arguments."""
+    def worst(self, order: Sequence[int]) -> tuple[int, int]:
+        """The most memory at a time, besides that of the arguments, and the equation that runs then."""
         left = {root: len(readers) for root, readers in self.readers.items()}
-        now = most = 0
+        now = most = place = 0
         for i in order:
-            now += self.size(i)
-            most = max(most, now)
             for root in self.reads[i]:
                 left[root] -= 1
-                if not left[root] and self.is_freed(root):
-                    now -= nbytes(root.aval)
-            now -= sum(nbytes(v.aval) for v in self.makes[i] if v not in self.readers and v not in self.kept)
-        return most
+            freed = sum(nbytes(r.aval) for r in self.reads[i] if not left[r] and self.is_freed(r))
+            now += self.size(i)
+            # The parts of a concatenation are written where it will be.
+            here = now - freed if self.joins[i] else now
+            if here > most:
+                most, place = here, i
+            now -= freed + sum(nbytes(v.aval) for v in self.makes[i] if v not in self.readers and v not in self.kept)
+        return most, place
 
 
-def peak(jaxpr: Jaxpr) -> int:
-    """The bytes alive at the worst moment if all equations but views make new arrays, arguments not counted."""
-    return _Lives(jaxpr).peak(range(len(jaxpr.eqns)))
+def peak(jaxpr: Jaxpr) -> tuple[int, int]:
+    """The bytes alive at the worst moment if all equations but views make new arrays, arguments not counted, and the place
+    of the equation that runs then."""
+    return _Lives(jaxpr).worst(range(len(jaxpr.eqns)))
 
 
 def schedule(jaxpr: Jaxpr) -> Jaxpr:
@@ -85,7 +89,7 @@ def schedule(jaxpr: Jaxpr) -> Jaxpr:
         if large and not _has_barriers(eqns):
             lives = _Lives(jaxpr)
             order = _Scheduler(jaxpr.eqns, lives).order(jaxpr)
-            if lives.peak(order) < _WORTH * lives.peak(range(len(eqns))):
+            if lives.worst(order)[0] < _WORTH * lives.worst(range(len(eqns)))[0]:
                 eqns = [eqns[i] for i in order]
         same = all(a is b for a, b in zip(eqns, jaxpr.eqns))
         found = same or Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
