@@ -31,6 +31,7 @@ import weakref
 from collections import defaultdict
 from copy import copy
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,12 +126,17 @@ def _compile(arguments: list[str]) -> None:
 
 
 def _built(target: Path, arguments: list[str]) -> Path:
-    """``target``, made by g++ under another name first: two processes may build the same."""
+    """``target``, made by g++ under another name first: two processes, or threads, may build the same."""
     if not target.exists():
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        temporary = target.with_name(f"{target.name}.{_writer()}.tmp")
         _compile([*arguments, "-o", str(temporary)])
         os.replace(temporary, target)
     return target
+
+
+def _writer() -> str:
+    """What tells apart those that may write the same file at one time."""
+    return f"{os.getpid()}.{threading.get_ident()}"
 
 
 @cache
@@ -149,7 +155,7 @@ def _header(mode: str) -> Path:
     folder.mkdir(exist_ok=True)
     header = folder / "emulator.h"
     if not header.exists():
-        temporary = folder / f"{os.getpid()}.tmp"
+        temporary = folder / f"{_writer()}.tmp"
         temporary.write_text(text)
         os.replace(temporary, header)
     _built(folder / "emulator.h.gch", [*flags, "-x", "c++-header", str(header)])
@@ -363,14 +369,14 @@ class EmulatedDevice:
     def __init__(self, mode: str = "fast", order: str = "up", seed: int = 0) -> None:
         self.mode, self.order, self.seed = mode, order, seed
         self._arrays: weakref.WeakValueDictionary[int, DeviceArray] = weakref.WeakValueDictionary()
-        self._made = 0
+        self._numbers = count(1)
         self.profile: dict[tuple[str, str], Cost] = {}
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> DeviceArray:
-        self._made += 1
+        number = next(self._numbers)  # threads never get the same one
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        array = self.array_type(shape, dtype, f"array {self._made} {np.dtype(dtype).name}{list(shape)}")
-        self._arrays[self._made] = array
+        array = self.array_type(shape, dtype, f"array {number} {np.dtype(dtype).name}{list(shape)}")
+        self._arrays[number] = array
         return array
 
     def put(self, x: Any) -> DeviceArray:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from funcgrad_cuda_emu import emulator
 from funcgrad_cuda_emu.emulator import BuildError, EmulatedDevice, KernelError, module_of, rewritten, why_not
+from funcgrad_cupy import kernels
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -163,3 +166,28 @@ def test_shared_declarations_that_the_emulation_cannot_read_are_errors():
 def test_a_text_that_does_not_compile_shows_what_the_compiler_said():
     with pytest.raises(BuildError, match=r"kernel\.cu:1:.*undeclared_name"):
         EmulatedDevice().launch_text("__global__ void k(float *x) { *x = undeclared_name; }", "k", (1,), (1,), [])
+
+
+def test_threads_that_build_one_kernel_do_not_meet(tmp_path, monkeypatch):
+    """Each writes a file of its own, and the last that is done puts its own in the place of the others'."""
+    monkeypatch.setattr(emulator, "_cache_folder", lambda: tmp_path)
+    text = '#include "prelude.cuh"\n__global__ void one(float *y) { y[0] = 1; }\n'
+    start, wrong = threading.Barrier(4), []
+
+    def build():
+        start.wait()
+        try:
+            device = EmulatedDevice("fast")
+            y = device.empty((1,), np.float32)
+            module = emulator.Module("kernel.cu", {**kernels.headers(), "kernel.cu": text}, ["one"], "fast")
+            device.launch_module(module, "one", (1,), (1,), [y], 0)
+            np.testing.assert_array_equal(y.numpy(), 1)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong and not list(tmp_path.glob("*.tmp"))
