@@ -92,6 +92,10 @@ class Emulation(EmulatedDevice, Device):
         dtype, count = np.dtype(dtype), prod(shape)
         return x.cast(np.uint8).part((count * dtype.itemsize,), start).cast(dtype).part(tuple(shape))
 
+    def pinned(self, count: int) -> tuple[Any, Any]:
+        array = self.put(np.zeros(count, np.int64))
+        return array, array.view()
+
     def load(self, kernels: Sequence[Kernel]) -> list[Any]:
         return [
             (module_of(k.text, (k.name,), self.mode) if k.text else family_of(k.family, k.name, self.mode), k.name)

@@ -238,6 +238,7 @@ inline void __syncwarp(unsigned mask = ~0u, EMU_SITE) {
 }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
+inline void __threadfence_system() {}
 
 template <class T> T __shfl_sync(unsigned mask, T v, int source, int width = 32, EMU_SITE) {
     const int lane = emu::lane_of_thread(), first = lane & ~(width - 1);

@@ -15,6 +15,7 @@ import numpy as np
 
 from .arena import place
 from .device import Device
+from .faults import Board
 from .recording import HostStep, Launch, Recording, Struct, Symbol
 
 __all__ = ["Code"]
@@ -49,6 +50,7 @@ class _Frame(NamedTuple):
     words: np.ndarray[Any, Any]
     addresses: np.ndarray[Any, Any]
     parameters: list[int]
+    board: Board | None
 
 
 class Code:
@@ -63,10 +65,11 @@ class Code:
         self.texts: list[str] = []
         self.held = [self._held(x) for _, x in recording.constants]
         slots = 1
-        for symbol in (*(s for s, _ in recording.constants), *inputs):
+        self.explanations = recording.explanations
+        for symbol in (*(s for s, _ in recording.constants), *recording.board, *inputs):
             symbol.buffer.slot = slots
             slots += 1
-        self.inputs = range(1 + len(self.held), slots)
+        self.inputs = range(slots - len(inputs), slots)
         self.made = [(s.buffer, s) for s in results if s.buffer.role == "result"]
         returned = [s.buffer for step in recording.steps if isinstance(step, HostStep) for s in step.writes]
         for buffer in (*(b for b, _ in self.made), *returned):
@@ -100,7 +103,7 @@ class Code:
 
         def address(at: int, x: Symbol) -> None:
             buffer = x.buffer
-            known = buffer.role in ("temporary", "constant")
+            known = buffer.role in ("temporary", "constant", "board")
             (fixed if known else moving).append((at // 8, buffer.slot, buffer.start + x.start))
 
         for step, born in zip(steps, self.plan.births, strict=True):
@@ -137,12 +140,16 @@ class Code:
                     self.frames.remove(frame)
                 except ValueError:  # another thread took it
                     continue
-                return frame
+                if frame.board is None or not frame.board.spent:
+                    return frame
+        board = Board(self.device, self.explanations) if self.explanations else None
+        noted = [board.first, board.record] if board else []
         arena, words = self.device.empty((self.plan.size,), np.uint8), self.packed.copy()
-        bases = np.array([self.device.pointer(x) for x in (arena, *self.held)], np.uint64)
+        bases = np.array([self.device.pointer(x) for x in (arena, *self.held, *noted)], np.uint64)
         words[self.fixed.words] = bases[self.fixed.slots] + self.fixed.starts
         addresses = np.array(self.places, np.uint64) + np.uint64(words.ctypes.data)
-        return _Frame(queue, arena, words, addresses, [addresses.ctypes.data + 8 * place for *_, place in self.calls])
+        parameters = [addresses.ctypes.data + 8 * place for *_, place in self.calls]
+        return _Frame(queue, arena, words, addresses, parameters, board)
 
     def run(self, args: Sequence[Any]) -> list[Any]:
         """The results, arrays of their own; ``args`` are contiguous arrays of the device."""
@@ -155,6 +162,8 @@ class Code:
         bases = np.zeros(self.slots, np.uint64)
         for i, x in enumerate(memory):
             bases[i] = 0 if x is None else device.pointer(x)
+        if frame.board is not None:
+            device.boards[frame.board] = None
         for segment in self.segments:
             where = segment.fixups
             frame.words[where.words] = bases[where.slots] + where.starts
@@ -167,6 +176,10 @@ class Code:
                 if device.checks:
                     self._forget(frame, segment.births[-1])
                 self._host(segment.host, memory, bases)
+        if frame.board is not None:
+            # A step on the host may have waited for the launches until then, and taken it away.
+            device.boards[frame.board] = None
+            frame.board.look()
         self.frames.append(frame)
         return [memory[s.buffer.slot] for s in self.results]
 

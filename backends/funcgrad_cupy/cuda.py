@@ -55,8 +55,12 @@ class CudaBackend(Backend):
         return self.on.put(np.asarray(x, dtype))
 
     def to_numpy(self, x: Any) -> Any:
-        """A NumPy array; waits until the elements are computed."""
-        return self.on.get(x) if isinstance(x, self.array_types) else np.array(x)
+        """A NumPy array; waits until the elements are computed. Raises what programs have found wrong until then."""
+        if not isinstance(x, self.array_types):
+            return np.array(x)
+        found = self.on.get(x)
+        self.on.look(waited=True)
+        return found
 
     def copy(self, x: Any) -> Any:
         """A new array with the same elements."""
@@ -71,8 +75,9 @@ class CudaBackend(Backend):
         return self.on.moments(marks)
 
     def synchronise(self) -> None:
-        """Wait until all launches are done."""
+        """Wait until all launches are done; raises what programs have found wrong."""
         self.on.synchronise()
+        self.on.look(waited=True)
 
     def fusion(self, eqn: Eqn) -> Callable[..., Any] | None:
         """The generated kernel of a group as a callable of its operands; None where an equation has no expression."""

@@ -8,8 +8,12 @@ is above this interface, generated kernels, launches and programs, is the same f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
+
+from .faults import Board, Explain, faults_argument
 
 __all__ = ["Device", "Kernel"]
 
@@ -60,6 +64,11 @@ class Device(ABC):
         """The memory of a contiguous array from the byte ``start`` on, as a contiguous array of another shape and dtype."""
 
     @abstractmethod
+    def pinned(self, count: int) -> tuple[Any, Any]:
+        """Memory of ``count`` int64 zeros that kernels write and the host reads without a copy: an array of the device, and
+        one of NumPy."""
+
+    @abstractmethod
     def contiguous(self, x: Any) -> Any:
         """``x``, or a contiguous copy if its elements do not lie one behind the other."""
 
@@ -98,6 +107,27 @@ class Device(ABC):
     @abstractmethod
     def matmul(self, x: Any, y: Any) -> Any:
         """The product of (m, k) and (k, n), or of stacks (b, m, k) and (b, k, n), of one floating-point dtype."""
+
+    @contextmanager
+    def checking(self, explain: Explain) -> Iterator[Any]:
+        """Within this context launches check values: its value is their argument of type ``Faults``; waits, and raises what
+        ``explain`` makes of the first fault."""
+        board = Board(self, [explain])
+        yield faults_argument(self, board.first, board.record, 1)
+        self.synchronise()
+        board.look()
+
+    @cached_property
+    def boards(self) -> dict[Board, None]:
+        """The boards of programs that may be under way."""
+        return {}
+
+    def look(self, waited: bool = False) -> None:
+        """Raise the faults that programs have met so far; those of the present queue are done if the host has ``waited``."""
+        for board in list(self.boards):
+            board.look()
+            if waited and board.queue == self.queue():
+                self.boards.pop(board, None)
 
     @abstractmethod
     def mark(self) -> Any:

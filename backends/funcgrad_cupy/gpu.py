@@ -58,6 +58,14 @@ class CupyDevice(Device):
     def reinterpret(self, x: Any, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Any:
         return self.cupy.ndarray(tuple(shape), dtype, memptr=x.data + start)
 
+    def pinned(self, count: int) -> tuple[Any, Any]:
+        # Where addresses are unified, which 64-bit systems are, the GPU has such memory at the host's address.
+        cuda, memory = self.cupy.cuda, self.cupy.cuda.alloc_pinned_memory(8 * count)
+        seen = np.frombuffer(memory, np.int64, count)
+        seen[...] = 0
+        owned = cuda.UnownedMemory(memory.ptr, 8 * count, memory, cuda.Device().id)
+        return self.cupy.ndarray((count,), np.int64, memptr=cuda.MemoryPointer(owned, 0)), seen
+
     def contiguous(self, x: Any) -> Any:
         return x if x.flags.c_contiguous else self.cupy.ascontiguousarray(x)
 

@@ -1,7 +1,8 @@
 """Gather and scatter: the indexed axes are moved to the front and made one, the rows of a table.
 
 Updates of one place are combined in the order in which they stand: the places are sorted, and one thread takes those of
-one place. So a sum is the same in every run, and of several values that are set the last one stays.
+one place. So a sum is the same in every run, and of several values that are set the last one stays. Indices are checked by
+the kernels (:mod:`.faults`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from .device import Device
+from .faults import Explain
 from .kernels import c_type, launches
+from .kernels.geometry import bits_of
 from .kernels.launch_sort import longest_row, sort_rows
 from .movement import transpose
 
@@ -26,27 +29,23 @@ _OPERATIONS = {"add": "Sum", "mul": "Product", "min": "Min", "max": "Max", "set"
 
 
 def _launch(device: Device, name: str, args: Sequence[Any], count: int) -> None:
-    if count:
-        grid = (min(-(-count // _THREADS), _MOST_BLOCKS),)
-        device.launch("scatter", name, grid, (_THREADS,), [*args, np.int64(count)])
+    grid = (max(1, min(-(-count // _THREADS), _MOST_BLOCKS)),)
+    device.launch("scatter", name, grid, (_THREADS,), [*args, np.int64(count)])
 
 
-def _places(device: Device, sizes: Sequence[int], indices: Sequence[Any], axes: Sequence[int]) -> Any:
-    """The row of the table for each index. Raises IndexError, naming the first index that is out of range."""
+def _explain(sizes: Sequence[int], axes: Sequence[int]) -> Explain:
+    return lambda i, index: IndexError(f"index {index} is out of bounds for axis {axes[i]} with size {sizes[i]}")
+
+
+def _places(device: Device, sizes: Sequence[int], indices: Sequence[Any], faults: Any) -> tuple[Any, Any]:
+    """The row of the table for each index, -1 for one that is out of range; and the struct ``Indices``."""
     description = np.zeros((), _INDICES)
     description["at"][: len(indices)] = [device.pointer(i) for i in indices]
     description["sizes"][: len(indices)] = sizes
     description["rank"] = len(indices)
     places = device.empty((indices[0].size,), np.int64)
-    _launch(device, "flat_places<long long>", [places, description[()]], places.size)
-    wrong = device.get(places) < 0
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        for i, n, axis in zip(indices, sizes, axes):
-            index = int(device.get(i).reshape(-1)[at])
-            if not -n <= index < n:
-                raise IndexError(f"index {index} is out of bounds for axis {axis} with size {n}")
-    return places
+    _launch(device, "flat_places<long long>", [places, description[()], faults], places.size)
+    return places, description[()]
 
 
 def _table(device: Device, x: Any, axes: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
@@ -59,12 +58,14 @@ def gather(device: Device, x: Any, *indices: Any, axes: Any) -> Any:
     """x at the indices, one an axis in `axes`; the shape is that of an index, then that of the other axes."""
     if len(axes) > 8:
         return None
-    places = _places(device, [x.shape[a] for a in axes], indices, axes)
     table, _ = _table(device, x, axes)
-    rest = table.shape[len(axes) :]
+    rest, sizes = table.shape[len(axes) :], [x.shape[a] for a in axes]
     y = device.empty((*indices[0].shape, *rest), x.dtype)
-    bits = c_type(np.dtype(f"u{x.dtype.itemsize}"))
-    _launch(device, f"gather_elements<{bits}>", [y, table, places, np.int64(prod(rest))], y.size)
+    if indices[0].size:
+        with device.checking(_explain(sizes, axes)) as faults:
+            places, description = _places(device, sizes, indices, faults)
+            args = [y, table, places, np.int64(prod(rest)), description, faults]
+            _launch(device, f"gather_elements<{c_type(bits_of(x.dtype))}>", args, y.size)
     return y
 
 
@@ -73,15 +74,16 @@ def scatter(device: Device, x: Any, updates: Any, *indices: Any, axes: Any, kind
     element = _element(x.dtype, kind)
     if element is None or len(axes) > 8:
         return None
-    places = _places(device, [x.shape[a] for a in axes], indices, axes)
     table, order_of_axes = _table(device, x, axes)
     y = launches.copy(device, x) if table is x else table
-    columns = prod(y.shape[len(axes) :])
-    if places.size and columns:
-        order = _order(device, places)
-        ordered = gather(device, places, order, axes=(0,))
-        args = [y, updates, ordered, order, np.int64(columns), np.int64(places.size)]
-        _launch(device, f"scatter_segments<{element}, {_OPERATIONS[kind]}>", args, places.size * columns)
+    sizes, columns = [x.shape[a] for a in axes], prod(y.shape[len(axes) :])
+    if indices[0].size:
+        with device.checking(_explain(sizes, axes)) as faults:
+            places, description = _places(device, sizes, indices, faults)
+            order, ordered = _order(device, places), device.empty(places.shape, places.dtype)
+            _launch(device, "in_order<long long>", [ordered, places, order], places.size)
+            args = [y, updates, ordered, order, np.int64(columns), np.int64(places.size), description, faults]
+            _launch(device, f"scatter_segments<{element}, {_OPERATIONS[kind]}>", args, places.size * columns)
     back = tuple(sorted(range(x.ndim), key=order_of_axes.__getitem__))
     return y if back == tuple(range(x.ndim)) else transpose(device, y, axes=back)
 

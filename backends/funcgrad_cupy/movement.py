@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .device import Device
+from .faults import Explain
 from .kernels import launches
 
 __all__ = ["MOVEMENT", "copy_into", "moved_to_end", "strides_of"]
@@ -132,30 +133,30 @@ def iota(device: Device, *, shape: Any, dtype: Any, axis: int) -> Any:
     return broadcast_in_dim(device, device.put(np.arange(shape[axis]).astype(dtype)), shape=shape, dims=(axis,))
 
 
-def _starts(device: Device, x: Any, sizes: Sequence[int], starts: Sequence[Any]) -> list[int]:
-    """Where a window starts; raises IndexError if it does not lie within x."""
-    found = [int(device.get(s) if isinstance(s, device.array_type) else s) for s in starts]
-    for axis, (s, size, n) in enumerate(zip(found, sizes, x.shape)):
-        if s < 0 or s + size > n:
-            raise IndexError(
-                f"a block of size {size} that starts at {s} does not fit into axis {axis}, which has size {n}"
-            )
-    return found
+def _explain(shape: Sequence[int], sizes: Sequence[int]) -> Explain:
+    return lambda axis, start: IndexError(
+        f"a block of size {sizes[axis]} that starts at {start} does not fit into axis {axis}, which has size {shape[axis]}"
+    )
+
+
+def _window(device: Device, y: Any, x: Any, starts: Sequence[Any], into: bool) -> Any:
+    """y, after the window of x is copied to it, or all of x into a window of it; where it begins is the kernel's to check."""
+    whole, sizes = (y.shape, x.shape) if into else (x.shape, y.shape)
+    if len(whole) > 8:
+        raise ValueError(f"an array of shape {whole} has more than 8 axes to move; reshape it first")
+    with device.checking(_explain(whole, sizes)) as faults:
+        launches.copy_window(device, y, x, sizes, starts, faults, into)
+    return y
 
 
 def dynamic_slice(device: Device, x: Any, *starts: Any, sizes: Any) -> Any:
-    """A window of x."""
-    at = _starts(device, x, sizes, starts)
-    return slice_array(device, x, start=at, limit=[a + n for a, n in zip(at, sizes)], stride=[1] * x.ndim)
+    """A window of x. Raises IndexError if it does not lie within x (in a program: later, see :mod:`.faults`)."""
+    return _window(device, device.empty(tuple(sizes), x.dtype), x, starts, into=False)
 
 
 def dynamic_update_slice(device: Device, x: Any, update: Any, *starts: Any) -> Any:
-    """A copy of x with a window replaced."""
-    at, strides = _starts(device, x, update.shape, starts), strides_of(x.shape)
-    y = launches.copy(device, x)
-    start = sum(a * s for a, s in zip(at, strides))
-    copy_into(device, y, update, update.shape, strides, strides_of(update.shape), start)
-    return y
+    """A copy of x with a window replaced. Raises IndexError as :func:`dynamic_slice` does."""
+    return _window(device, launches.copy(device, x), update, starts, into=True)
 
 
 def copy(device: Device, x: Any) -> Any:

@@ -50,6 +50,7 @@ class Program:
         return "\n".join(dict.fromkeys(self.code.texts))
 
     def __call__(self, *args: Any) -> list[Any]:
+        self.backend.on.look()
         try:
             return self._run(args)
         except MemoryError as error:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .device import Device, Kernel
+from .faults import Explain, faults_argument
 from .kernels import launches
 
 __all__ = ["Buffer", "HostRead", "HostStep", "Launch", "Recorder", "Recording", "Struct", "Symbol"]
@@ -32,8 +33,8 @@ class HostRead(Exception):
 class Buffer:
     """Memory to come: of one value of the program, and of what shares memory with it.
 
-    ``role`` is "temporary" (its place is in the arena), "constant", "input", "result" or "host" (what a step on the host
-    returns); ``slot`` and ``start`` are where the planner puts it.
+    ``role`` is "temporary" (its place is in the arena), "constant", "board" (where kernels note faults), "input", "result" or
+    "host" (what a step on the host returns); ``slot`` and ``start`` are where the planner puts it.
     """
 
     __slots__ = ("nbytes", "number", "role", "slot", "start")
@@ -122,13 +123,18 @@ class HostStep(NamedTuple):
 
 
 class Recording:
-    """Steps in their order. Constants are shared with the recording within which this one is made, if any."""
+    """Steps in their order. Constants and checks are shared with the recording within which this one is made, if any.
+
+    ``explanations`` says what to raise for each check, ``board`` is its memory (:class:`.faults.Board`): the first, the record.
+    """
 
     def __init__(self, within: Recording | None = None) -> None:
         self.steps: list[Launch | HostStep] = []
         self.constants: list[tuple[Symbol, Any]] = within.constants if within else []
         self.known: dict[Any, Symbol] = within.known if within else {}
         self.numbered: list[Buffer] = within.numbered if within else []
+        self.explanations: list[Explain] = within.explanations if within else []
+        self.board = within.board if within else tuple(Symbol(Buffer(8 * n, "board"), (n,), np.int64) for n in (1, 3))
 
     def constant(self, x: Any) -> Symbol:
         """An array that the program holds: of NumPy, or of the device."""
@@ -148,7 +154,7 @@ class Recording:
             image = images.get(x.buffer)
             if image is not None:
                 return Symbol(image.buffer, x.shape, x.dtype, image.start + x.start)
-            if x.buffer.role == "constant":
+            if x.buffer.role in ("constant", "board"):
                 return x
             if x.buffer not in new:
                 new[x.buffer] = Buffer(x.buffer.nbytes, x.buffer.role)
@@ -218,6 +224,15 @@ class Recorder(Device):
 
     def reinterpret(self, x: Symbol, shape: tuple[int, ...], dtype: Any, start: int = 0) -> Symbol:
         return Symbol(x.buffer, tuple(shape), dtype, x.start + start)
+
+    def pinned(self, count: int) -> tuple[Any, Any]:
+        raise HostRead("memory is shared with the host")
+
+    @contextmanager
+    def checking(self, explain: Explain) -> Iterator[Any]:
+        recording = self.recording
+        recording.explanations.append(explain)
+        yield faults_argument(self, *recording.board, len(recording.explanations))
 
     def contiguous(self, x: Symbol) -> Symbol:
         return x

@@ -71,6 +71,7 @@ INSTANCES: dict[str, list[str]] = {
     "elementwise": [
         *_names("cast", (*_FLOATS, *_INTEGERS, "bool"), (*_FLOATS, *_INTEGERS)),
         *_names("copy fill strided_copy transpose", _BITS),
+        *_names("copy_window", _BITS, _BOTH),
     ],
     "reduction": [
         *sorted(f"{kernel}<{', '.join(given)}>" for kernel in ("reduce_rows", "reduce_columns") for given in _REDUCED),
@@ -92,6 +93,7 @@ INSTANCES: dict[str, list[str]] = {
     "indexing": [*_names("gather_rows segment_sum", _FLOATS), "segment_starts<long long>"],
     "scatter": [
         "flat_places<long long>",
+        "in_order<long long>",
         *_names("gather_elements", _BITS),
         *_names(
             "scatter_segments",

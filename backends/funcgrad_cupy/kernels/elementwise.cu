@@ -1,5 +1,5 @@
 // Conversions, and copies between arrays of any strides: compact, broadcast, setitem, slices.
-#include "prelude.cuh"
+#include "faults.cuh"
 
 template <class From, class To> __global__ void cast(To *__restrict__ y, const From *__restrict__ x, index_t count) {
     FOR_ELEMENTS(i, count) y[i] = store<To>(load(x[i]));
@@ -23,16 +23,44 @@ struct Layout {
     index_t rank;
 };
 
+template <class T> __device__ void copy_at(T *y, const T *x, const Layout &layout, index_t i) {
+    index_t to = 0, from = 0;
+    for (int axis = int(layout.rank) - 1; axis >= 0; --axis) {
+        const index_t k = i % layout.shape[axis];
+        i /= layout.shape[axis];
+        to += k * layout.to[axis];
+        from += k * layout.from[axis];
+    }
+    y[to] = x[from];
+}
+
 template <class T> __global__ void strided_copy(T *y, const T *x, Layout layout, index_t count) {
+    FOR_ELEMENTS(i, count) copy_at(y, x, layout, i);
+}
+
+// Where a window of an array begins, an address for each axis; it may begin at 0 to most.
+struct Window {
+    const index_t *at[8];
+    index_t most[8], strides[8];
+    index_t rank;
+};
+
+// As strided_copy, from or into a window, the layout's strides counting from where it begins. A window that does not fit is
+// noted: nothing is written into it, and what is read has all bits set.
+template <class T, bool into>
+__global__ void copy_window(T *y, const T *x, Layout layout, Window window, Faults faults, index_t count) {
+    index_t start = 0;
+    bool fits = true;
+    for (int axis = 0; axis < int(window.rank); ++axis) {
+        const index_t k = *window.at[axis];
+        const bool wrong = k < 0 || k > window.most[axis];
+        if (wrong && fits && blockIdx.x == 0 && threadIdx.x == 0) note(faults, axis, k);
+        fits = fits && !wrong;
+        start += k * window.strides[axis];
+    }
     FOR_ELEMENTS(i, count) {
-        index_t rest = i, to = 0, from = 0;
-        for (int axis = int(layout.rank) - 1; axis >= 0; --axis) {
-            const index_t k = rest % layout.shape[axis];
-            rest /= layout.shape[axis];
-            to += k * layout.to[axis];
-            from += k * layout.from[axis];
-        }
-        y[to] = x[from];
+        if (fits) copy_at(into ? y + start : y, into ? x : x + start, layout, i);
+        else if (!into) y[i] = T(~T(0));
     }
 }
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from . import c_type
-from .geometry import THREADS, bits_of, computation_of, elements, row_threads, rows_of
+from .geometry import MOST_BLOCKS, THREADS, bits_of, computation_of, elements, row_threads, rows_of
 from .launch_reduction import reduce_columns, reduce_rows
 
 __all__ = [
-    "adam", "cast", "copy", "cross_entropy", "dropout", "fill", "gather_rows", "matmul",
+    "adam", "cast", "copy", "copy_window", "cross_entropy", "dropout", "fill", "gather_rows", "matmul",
     "max_pool", "mean_pool", "normalise", "normalise_transposed", "pool_transposed", "random_bernoulli", "random_bits", "random_normal",
     "random_uniform",
     "reduce_columns", "reduce_rows", "segment_sum", "sgd", "softmax", "softmax_transposed", "strided_copy",
@@ -61,11 +61,40 @@ _LAYOUT = np.dtype([("shape", "i8", 8), ("to", "i8", 8), ("from", "i8", 8), ("ra
 
 def strided_copy(device: Any, y: Any, x: Any, shape: Sequence[int], to: Sequence[int], origin: Sequence[int]) -> None:
     """y[i · to] = x[i · origin] for all i in ``shape``, at most 8 axes; strides in elements from the arrays' first ones."""
+    args = [y, x, _layout(shape, to, origin)]
+    elements(device, "elementwise", f"strided_copy<{c_type(bits_of(x.dtype))}>", args, prod(shape))
+
+
+def _layout(shape: Sequence[int], to: Sequence[int], origin: Sequence[int]) -> Any:
     layout = np.zeros((), _LAYOUT)
     for field, values in (("shape", shape), ("to", to), ("from", origin)):
         layout[field][: len(shape)] = values
     layout["rank"] = len(shape)
-    elements(device, "elementwise", f"strided_copy<{c_type(bits_of(x.dtype))}>", [y, x, layout[()]], prod(shape))
+    return layout[()]
+
+
+_WINDOW_AT = np.dtype([("at", "u8", 8), ("most", "i8", 8), ("strides", "i8", 8), ("rank", "i8")])
+
+
+def copy_window(
+    device: Any, y: Any, x: Any, shape: Sequence[int], starts: Sequence[Any], faults: Any, into: bool
+) -> None:
+    """A window of ``x`` of this shape to ``y``, or all of ``x`` to a window of ``y`` (``into``); at most 8 axes.
+
+    ``starts``: where it begins, int64 arrays of rank 0. One that does not fit is noted in ``faults`` (:mod:`..faults`).
+    """
+    whole = y.shape if into else x.shape
+    strides, own = ([prod(s[i + 1 :]) for i in range(len(s))] for s in (whole, shape))
+    window = np.zeros((), _WINDOW_AT)
+    rank = window["rank"] = len(whole)
+    window["at"][:rank] = [device.pointer(s) for s in starts]
+    window["most"][:rank] = [n - m for n, m in zip(whole, shape)]
+    window["strides"][:rank] = strides
+    layout = _layout(shape, strides, own) if into else _layout(shape, own, strides)
+    name = f"copy_window<{c_type(bits_of(x.dtype))}, {str(into).lower()}>"
+    # A block looks at the starts even of a window without elements.
+    blocks, count = max(1, min(-(-prod(shape) // THREADS), MOST_BLOCKS)), _i64(prod(shape))
+    device.launch("elementwise", name, (blocks,), (THREADS,), [y, x, layout, window[()], faults, count])
 
 
 def transpose(device: Any, x: Any) -> Any:

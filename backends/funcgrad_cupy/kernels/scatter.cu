@@ -1,5 +1,5 @@
 // Reading and writing at computed places: gather, and scatter that is the same in every run.
-#include "prelude.cuh"
+#include "faults.cuh"
 
 // Index arrays of one shape, one for each of the leading axes of a table.
 struct Indices {
@@ -9,7 +9,7 @@ struct Indices {
 };
 
 // y[i] = the row of the table that the indices name; -1 where one is out of range. Negative ones count from the end.
-template <class T> __global__ void flat_places(T *__restrict__ y, Indices indices, index_t count) {
+template <class T> __global__ void flat_places(T *__restrict__ y, Indices indices, Faults faults, index_t count) {
     FOR_ELEMENTS(i, count) {
         T place = 0;
         bool valid = true;
@@ -21,15 +21,36 @@ template <class T> __global__ void flat_places(T *__restrict__ y, Indices indice
             place = valid ? place * size + k : -1;
         }
         y[i] = place;
+        if (!valid) atomicMin(faults.first, i);
     }
 }
 
-// y[i, j] = table[places[i], j]. Places are in range.
+// Notes the index that flat_places, an earlier launch, has found to be wrong.
+__device__ inline void note_wrong_index(const Faults &faults, const Indices &indices) {
+    if (blockIdx.x || threadIdx.x || *faults.first == NO_FAULT || faults.record[0]) return;
+    for (int axis = 0; axis < int(indices.rank); ++axis) {
+        const index_t k = indices.at[axis][*faults.first], size = indices.sizes[axis];
+        if (k < -size || k >= size) return note(faults, axis, k);
+    }
+}
+
+// y[i, j] = table[places[i], j]; all bits set, which is NaN in floating point, where there is no such place.
 template <class T>
 __global__ void gather_elements(
-    T *__restrict__ y, const T *__restrict__ table, const index_t *__restrict__ places, index_t columns, index_t count
+    T *__restrict__ y, const T *__restrict__ table, const index_t *__restrict__ places, index_t columns, Indices indices,
+    Faults faults, index_t count
 ) {
-    FOR_ELEMENTS(e, count) y[e] = table[places[e / columns] * columns + e % columns];
+    note_wrong_index(faults, indices);
+    FOR_ELEMENTS(e, count) {
+        const index_t place = places[e / columns];
+        y[e] = place < 0 ? T(~T(0)) : table[place * columns + e % columns];
+    }
+}
+
+// y[i] = x[order[i]].
+template <class T>
+__global__ void in_order(T *__restrict__ y, const T *__restrict__ x, const index_t *__restrict__ order, index_t count) {
+    FOR_ELEMENTS(i, count) y[i] = x[order[i]];
 }
 
 struct Last {
@@ -37,15 +58,16 @@ struct Last {
 };
 
 // y[row, j] = y[row, j] op x[order[k], j] op ..., for the segment of k with ordered[k] == row: one thread a segment and
-// column, in the order of the updates. order sorts the rows, stably.
+// column, in the order of the updates. order sorts the rows, stably. Updates of a place that is not there are left out.
 template <class T, class Op>
 __global__ void scatter_segments(
     T *__restrict__ y, const T *__restrict__ x, const index_t *__restrict__ ordered, const index_t *__restrict__ order,
-    index_t columns, index_t segments, index_t count
+    index_t columns, index_t segments, Indices indices, Faults faults, index_t count
 ) {
+    note_wrong_index(faults, indices);
     FOR_ELEMENTS(e, count) {
         const index_t first = e / columns, j = e % columns, row = ordered[first];
-        if (first && ordered[first - 1] == row) continue;
+        if (row < 0 || (first && ordered[first - 1] == row)) continue;
         auto value = load(y[row * columns + j]);
         for (index_t k = first; k < segments && ordered[k] == row; ++k) value = Op::apply(value, load(x[order[k] * columns + j]));
         y[row * columns + j] = store<T>(value);
