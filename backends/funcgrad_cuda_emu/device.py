@@ -14,7 +14,6 @@ import numpy as np
 import funcgrad.numpy as fnp
 from funcgrad.core.backend import get_backend
 from funcgrad_cupy.device import Device, Kernel
-from funcgrad_cupy.kernels import launches
 from funcgrad_cupy.recording import Struct, Symbol
 
 from .emulator import DeviceArray, EmulatedDevice, KernelError, family_of, module_of
@@ -137,9 +136,6 @@ class Emulation(EmulatedDevice, Device):
 
     def contiguous(self, x: Any) -> Any:
         return x
-
-    def matmul(self, x: Any, y: Any) -> Any:
-        return launches.matmul(self, x, y)
 
     def mark(self) -> int:
         return perf_counter_ns()

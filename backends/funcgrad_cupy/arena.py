@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .recording import Buffer, HostStep, Launch
+from .recording import Buffer, HostStep, Launch, Multiply
 
 __all__ = ["Plan", "place"]
 
@@ -75,7 +75,7 @@ def _rounded(size: int) -> int:
     return max(-(-size // _ALIGNMENT), 1) * _ALIGNMENT
 
 
-def place(steps: Sequence[Launch | HostStep]) -> Plan:
+def place(steps: Sequence[Launch | Multiply | HostStep]) -> Plan:
     """Give every temporary buffer its place in the arena (slot 0)."""
     first: dict[Buffer, int] = {}
     last: dict[Buffer, int] = {}

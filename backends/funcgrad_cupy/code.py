@@ -16,7 +16,7 @@ import numpy as np
 from .arena import place
 from .device import Device
 from .faults import Board
-from .recording import HostStep, Launch, Recording, Struct, Symbol
+from .recording import HostStep, Launch, Multiply, Recording, Struct, Symbol
 
 __all__ = ["Code"]
 
@@ -42,6 +42,16 @@ class _Segment(NamedTuple):
     fixups: _Fixups
     host: HostStep | None
     births: list[list[Any]]
+
+
+class Call(NamedTuple):
+    """A launch, or a product of the library (``grid`` is None); its arguments are ``place`` and following of the table."""
+
+    function: Any
+    grid: tuple[int, int, int] | None
+    block: tuple[int, int, int] | None
+    shared: int
+    place: int
 
 
 class _Frame(NamedTuple):
@@ -88,7 +98,7 @@ class Code:
     def _held(self, x: Any) -> Any:
         return self.device.contiguous(x) if isinstance(x, self.device.array_type) else self.device.put(x)
 
-    def _pack(self, steps: Sequence[Launch | HostStep]) -> None:
+    def _pack(self, steps: Sequence[Launch | Multiply | HostStep]) -> None:
         """Write the bytes of all arguments, and remember where addresses are."""
         launches = [step for step in steps if isinstance(step, Launch)]
         kernels = list(dict.fromkeys(step.kernel for step in launches))
@@ -96,7 +106,7 @@ class Code:
         packed = bytearray()
         fixed: list[tuple[int, int, int]] = []
         moving: list[tuple[int, int, int]] = []
-        self.calls: list[tuple[Any, tuple[int, int, int], tuple[int, int, int], int, int]] = []
+        self.calls: list[Call] = []
         self.places: list[int] = []
         self.segments: list[_Segment] = []
         first, births = 0, []
@@ -113,10 +123,13 @@ class Code:
                 self.texts += [text for code in step.codes for text in code.texts]
                 first, births, moving = len(self.calls), [], []
                 continue
-            function = functions[step.kernel]
-            self.device.verify(function, step.args)
-            self.calls.append((function, _three(step.grid), _three(step.block), step.shared, len(self.places)))
-            self.texts += [step.kernel.text] if step.kernel.text else []
+            if isinstance(step, Multiply):
+                self.calls.append(Call(step.prepared, None, None, 0, len(self.places)))
+            else:
+                function = functions[step.kernel]
+                self.device.verify(function, step.args)
+                self.calls.append(Call(function, _three(step.grid), _three(step.block), step.shared, len(self.places)))
+                self.texts += [step.kernel.text] if step.kernel.text else []
             for x in step.args:
                 at = len(packed)
                 self.places.append(at)
@@ -170,8 +183,7 @@ class Code:
             for i in range(segment.first, segment.end):
                 if device.checks:
                     self._forget(frame, segment.births[i - segment.first])
-                function, grid, block, shared, _ = self.calls[i]
-                device.start(function, grid, block, shared, frame.parameters[i])
+                self._start(self.calls[i], frame.parameters[i])
             if segment.host is not None:
                 if device.checks:
                     self._forget(frame, segment.births[-1])
@@ -182,6 +194,13 @@ class Code:
             frame.board.look()
         self.frames.append(frame)
         return [memory[s.buffer.slot] for s in self.results]
+
+    def _start(self, call: Call, parameters: int) -> None:
+        function, grid, block, shared, _ = call
+        if grid is None or block is None:
+            self.device.start_product(function, parameters)
+        else:
+            self.device.start(function, grid, block, shared, parameters)
 
     def _forget(self, frame: _Frame, born: Sequence[Any]) -> None:
         for buffer in born:

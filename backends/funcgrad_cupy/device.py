@@ -11,9 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from math import gcd
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from .cublaslt import Product, product_of
 from .faults import Board, Explain, faults_argument
+from .kernels import launches
 
 __all__ = ["Device", "Kernel"]
 
@@ -34,7 +39,7 @@ class Device(ABC):
     #: From the name of a primitive to a function of the device's arrays, for what has no kernel here: linear algebra,
     #: Fourier transforms, special functions, complex numbers.
     library: Mapping[str, Callable[..., Any]]
-    #: Whether products of matrices are the library's; else they are launches of ``matmul.cu``.
+    #: Whether products of matrices are the library's (:meth:`prepare`); else they are launches of ``matmul.cu``.
     library_products: bool = True
     #: Whether it watches over what kernels read, so that it is worth telling it what memory holds nothing any more.
     checks: bool = False
@@ -104,9 +109,36 @@ class Device(ABC):
         """What orders the launches of this thread at present, a stream; memory is used again on the same one only."""
         return 0
 
-    @abstractmethod
-    def matmul(self, x: Any, y: Any) -> Any:
-        """The product of (m, k) and (k, n), or of stacks (b, m, k) and (b, k, n), of one floating-point dtype."""
+    def matmul(self, x: Any, y: Any, x_transposed: bool = False, y_transposed: bool = False) -> Any:
+        """The product of (m, k) and (k, n), or of stacks (b, m, k) and (b, k, n), of one floating-point dtype.
+
+        A transposed operand is given as it is stored, (k, m) or (n, k).
+        """
+        if not self.library_products:
+            return launches.matmul(self, x, y, x_transposed, y_transposed)
+        product = product_of(x, y, x_transposed, y_transposed, gcd(16, self.pointer(x), self.pointer(y)))
+        shape = (*x.shape[:-2], product.m, product.n)
+        if not product.k:
+            return launches.fill(self, shape, np.zeros((), x.dtype)[()])
+        out = self.empty(shape, x.dtype)
+        if out.size:
+            prepared = self.prepare(product)
+            self.multiply(prepared, x, y, out, self.empty((prepared.workspace,), np.uint8))
+        return out
+
+    def prepare(self, product: Product) -> Any:
+        """What the library needs to know of a product before it starts, with the bytes that it works in, ``workspace``."""
+        raise TypeError("this device's products are launches")
+
+    def multiply(self, prepared: Any, x: Any, y: Any, out: Any, workspace: Any) -> None:
+        """The library's product of ``x`` and ``y`` into ``out``."""
+        words = np.array([self.pointer(a) for a in (x, y, out, workspace)], np.uint64)
+        table = words.ctypes.data + 8 * np.arange(4, dtype=np.uint64)
+        self.start_product(prepared, table.ctypes.data)
+
+    def start_product(self, prepared: Any, parameters: int) -> None:
+        """A prepared product of x, y, the result and the workspace; at ``parameters`` is a table of where their addresses are."""
+        raise TypeError("this device's products are launches")
 
     @contextmanager
     def checking(self, explain: Explain) -> Iterator[Any]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from . import kernels, nvrtc
+from .cublaslt import CublasLt, Prepared, Product, load
 from .cuda import CudaBackend
 from .detect import find_cupy
 from .device import Device, Kernel
@@ -123,11 +124,15 @@ class CupyDevice(Device):
             return np.array([self.pointer(x)], np.uint64)
         return np.array([x])
 
-    def matmul(self, x: Any, y: Any) -> Any:
-        if x.ndim == 3 and x.dtype.itemsize == 2:
-            # CuPy's product of stacks converts float16 and refuses bfloat16; that of two matrices does neither.
-            return self.cupy.stack([self.cupy.matmul(a, b) for a, b in zip(x, y, strict=True)])
-        return self.cupy.matmul(x, y)
+    @cached_property
+    def _products(self) -> CublasLt:
+        return CublasLt(load())
+
+    def prepare(self, product: Product) -> Prepared:
+        return self._products.prepare(product)
+
+    def start_product(self, prepared: Any, parameters: int) -> None:
+        self._products.start(prepared, parameters, self.queue())
 
     def mark(self) -> Any:
         event = self.cupy.cuda.Event()

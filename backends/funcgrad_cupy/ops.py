@@ -156,18 +156,21 @@ def _dot_general(device: Device, x: Any, y: Any, *, dimension_numbers: Any) -> A
     x_free = tuple(i for i in range(x.ndim) if i not in x_contract and i not in x_batch)
     y_free = tuple(i for i in range(y.ndim) if i not in y_contract and i not in y_batch)
     batch, rows, columns = (tuple(a.shape[i] for i in axes) for a, axes in ((x, x_batch), (x, x_free), (y, y_free)))
-    inner = prod(x.shape[i] for i in x_contract)
-    x, y = (
-        _ordered(device, a, (*o,)) for a, o in ((x, x_batch + x_free + x_contract), (y, y_batch + y_contract + y_free))
-    )
-    stack = (prod(batch),) if batch else ()
-    x = device.view(x, (*stack, prod(rows), inner))
-    y = device.view(y, (*stack, inner, prod(columns)))
-    return device.view(device.matmul(x, y), (*batch, *rows, *columns))
+    x, x_transposed = _matrix(device, x, x_batch, x_free, x_contract)
+    y, y_transposed = _matrix(device, y, y_batch, y_contract, y_free)
+    return device.view(device.matmul(x, y, x_transposed, y_transposed), (*batch, *rows, *columns))
 
 
-def _ordered(device: Device, x: Any, order: tuple[int, ...]) -> Any:
-    return x if order == tuple(range(x.ndim)) else transpose(device, x, axes=order)
+def _matrix(
+    device: Device, x: Any, batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+) -> tuple[Any, bool]:
+    """x as a matrix, or a stack of them: (batch, rows, columns), or (batch, columns, rows) and True where no axis moves so."""
+    transposed = (*batch, *columns, *rows) == tuple(range(x.ndim)) != (*batch, *rows, *columns)
+    first, second = (columns, rows) if transposed else (rows, columns)
+    order = (*batch, *first, *second)
+    sizes = [prod(x.shape[i] for i in axes) for axes in (batch, first, second)]
+    x = x if order == tuple(range(x.ndim)) else transpose(device, x, axes=order)
+    return device.view(x, tuple(sizes if batch else sizes[1:])), transposed
 
 
 def _optimization_barrier(device: Device, *xs: Any) -> list[Any]:

@@ -18,9 +18,8 @@ import numpy as np
 
 from .device import Device, Kernel
 from .faults import Explain, faults_argument
-from .kernels import launches
 
-__all__ = ["Buffer", "HostRead", "HostStep", "Launch", "Recorder", "Recording", "Struct", "Symbol"]
+__all__ = ["Buffer", "HostRead", "HostStep", "Launch", "Multiply", "Recorder", "Recording", "Struct", "Symbol"]
 
 #: A made-up address has this bit, which no address of a device has; then the buffer's number, then a place in it.
 _TAG, _SHIFT = 1 << 62, 40
@@ -100,6 +99,21 @@ class Launch(NamedTuple):
         return self._replace(args=tuple(args))
 
 
+class Multiply(NamedTuple):
+    """One product of the library: ``args`` are x, y, the result and the workspace."""
+
+    prepared: Any
+    args: tuple[Symbol, ...]
+
+    def symbols(self) -> Iterator[Symbol]:
+        """The arrays it reads or writes."""
+        yield from self.args
+
+    def moved(self, f: Callable[[Symbol], Symbol]) -> Multiply:
+        """The same over other memory."""
+        return self._replace(args=tuple(map(f, self.args)))
+
+
 class HostStep(NamedTuple):
     """What is run between launches: ``run`` takes arrays of the device, or literals as they are, and returns such arrays.
 
@@ -129,7 +143,7 @@ class Recording:
     """
 
     def __init__(self, within: Recording | None = None) -> None:
-        self.steps: list[Launch | HostStep] = []
+        self.steps: list[Launch | Multiply | HostStep] = []
         self.constants: list[tuple[Symbol, Any]] = within.constants if within else []
         self.known: dict[Any, Symbol] = within.known if within else {}
         self.numbered: list[Buffer] = within.numbered if within else []
@@ -173,7 +187,7 @@ class Recorder(Device):
     array_type = Symbol
 
     def __init__(self, on: Device) -> None:
-        self.on = on
+        self.on, self.library_products = on, on.library_products
         self.library = {name: self._not_here(name) for name in on.library}
         self._paper = _Paper()
 
@@ -266,10 +280,14 @@ class Recorder(Device):
                     found.append((at + 8 * int(i), Symbol(buffer, (buffer.nbytes - start,), np.uint8, start)))
         return Struct(x, tuple(found))
 
-    def matmul(self, x: Symbol, y: Symbol) -> Symbol:
-        if self.on.library_products:
-            raise HostRead("a product is the library's")
-        return launches.matmul(self, x, y)  # type: ignore[no-any-return]
+    def prepare(self, product: Any) -> Any:
+        return self.on.prepare(product)
+
+    def multiply(self, prepared: Any, x: Symbol, y: Symbol, out: Symbol, workspace: Symbol) -> None:
+        self.recording.steps.append(Multiply(prepared, (x, y, out, workspace)))
+
+    def start_product(self, prepared: Any, parameters: int) -> None:
+        raise HostRead("a product is started")
 
     def load(self, kernels: Sequence[Kernel]) -> list[Any]:
         raise HostRead("kernels are loaded")

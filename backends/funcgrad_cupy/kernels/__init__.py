@@ -103,7 +103,7 @@ INSTANCES: dict[str, list[str]] = {
         *_names("scatter_segments", _BITS, ("Last",)),
     ],
     "pooling": [*_names("max_pool mean_pool", _FLOATS), *_names("pool_transposed", _FLOATS, _BOTH)],
-    "matmul": _names("matmul", _FLOATS),
+    "matmul": _names("matmul", _FLOATS, _BOTH, _BOTH),
     "tensor_matmul": _names("tensor_matmul", _HALVES),
     "attention": _names(
         "attention attention_delta attention_queries_transposed attention_keys_transposed",

@@ -297,14 +297,15 @@ def pool_transposed(device: Any, ct: Any, places: Any, shape: Any, window: Any, 
     return dx
 
 
-def matmul(device: Any, a: Any, b: Any) -> Any:
-    """(..., m, k) times (..., k, n) of one dtype and batch."""
-    *batch, m, k = a.shape
-    n = b.shape[-1]
+def matmul(device: Any, a: Any, b: Any, a_transposed: bool = False, b_transposed: bool = False) -> Any:
+    """(..., m, k) times (..., k, n) of one dtype and batch; a transposed operand is (..., k, m) or (..., n, k)."""
+    *batch, m, k = (*a.shape[:-2], a.shape[-1], a.shape[-2]) if a_transposed else a.shape
+    n = b.shape[-2 if b_transposed else -1]
     c = device.empty((*batch, m, n), a.dtype)
     if c.size:
         args = [c, a, b, _i32(m), _i32(n), _i32(k)]
-        device.launch("matmul", f"matmul<{c_type(a.dtype)}>", (-(-n // 32), -(-m // 32), prod(batch)), (32, 8), args)
+        name = f"matmul<{c_type(a.dtype)}, {str(a_transposed).lower()}, {str(b_transposed).lower()}>"
+        device.launch("matmul", name, (-(-n // 32), -(-m // 32), prod(batch)), (32, 8), args)
     return c
 
 
