@@ -53,6 +53,27 @@ end:
 }
 
 declare i64 @pthread_self()
+declare i32 @usleep(i32)
+
+; The caller, whose number is given, waits for another thread to have begun, which is stopped for 20 ms.
+define void @stop(ptr %context, i64 %chunk) {
+entry:
+  %self = call i64 @pthread_self()
+  %begun.at = getelementptr i64, ptr %context, i64 1
+  %caller = load i64, ptr %context
+  %own = icmp eq i64 %self, %caller
+  br i1 %own, label %watch, label %other
+other:
+  store atomic i64 1, ptr %begun.at seq_cst, align 8
+  call i32 @usleep(i32 20000)
+  ret void
+watch:
+  %begun = load atomic i64, ptr %begun.at seq_cst, align 8
+  %both = icmp ne i64 %begun, 0
+  br i1 %both, label %end, label %watch
+end:
+  ret void
+}
 
 define void @who(ptr %context, i64 %chunk) {
   %self = call i64 @pthread_self()
@@ -198,6 +219,26 @@ def test_workers_leave_the_processor_of_the_caller_to_it_if_there_are_enough_oth
         "        if known == (every - {here} if enough else every): break\n"
         "    else: raise AssertionError(known)",
         threads=str(workers + 1),
+    )
+    assert result.stdout == "done\n", result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs sets of processors")
+def test_workers_may_use_the_processor_of_a_caller_that_sleeps():
+    result = run(
+        "import threading\n"
+        "before = set(os.listdir('/proc/self/task'))\n"
+        "meet(2)\n"
+        "(worker,) = set(os.listdir('/proc/self/task')) - before\n"
+        "allowed = lambda: os.sched_getaffinity(int(worker))\n"
+        "every = os.sched_getaffinity(0)\n"
+        "assert len(allowed()) == max(len(every) - 1, 1)\n"
+        "state = np.array([threading.get_ident(), 0], np.int64)\n"
+        "pool.parallel_for(library.address('stop'), state.ctypes.data, 2, 2**40)\n"
+        "assert allowed() == every\n"
+        "meet(2)\n"
+        "assert len(allowed()) == max(len(every) - 1, 1)",
+        threads="2",
     )
     assert result.stdout == "done\n", result.stderr
 

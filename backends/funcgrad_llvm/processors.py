@@ -3,7 +3,7 @@
 Schedulers of virtual machines like to wake a thread on the processor of the thread that woke it, where it waits for its
 turn while another processor has nothing to do. As measured this lasts for ten milliseconds, in which two threads are slower
 than one. So the workers are kept from the caller's processor as long as there are enough others for all of them; when the
-caller was moved, that is said anew.
+caller was moved, that is said anew. While the caller sleeps they may run there too.
 
 Only Linux has sets of processors.
 """
@@ -29,6 +29,39 @@ declare i32 @pthread_setaffinity_np(i64, i64, ptr)
 ; Say it anew to all workers: there is a new one.
 define internal void @forget_processor() {{
   store i32 -1, ptr @avoided
+  ret void
+}}
+
+define internal void @tell(ptr %set) {{
+entry:
+  %workers = load i64, ptr @workers
+  br label %more
+more:
+  %i = phi i64 [ 0, %entry ], [ %next, %tell ]
+  %some = icmp slt i64 %i, %workers
+  br i1 %some, label %tell, label %end
+tell:
+  %slot = getelementptr [MAX x i64], ptr @threads, i64 0, i64 %i
+  %thread = load i64, ptr %slot
+  call i32 @pthread_setaffinity_np(i64 %thread, i64 {_BITS // 8}, ptr %set)
+  %next = add i64 %i, 1
+  br label %more
+end:
+  ret void
+}}
+
+; Let the workers run where the caller may, who is about to sleep.
+define internal void @make_room() {{
+entry:
+  %set = alloca i{_BITS}
+  %failed = call i32 @sched_getaffinity(i32 0, i64 {_BITS // 8}, ptr %set)
+  %ok = icmp eq i32 %failed, 0
+  br i1 %ok, label %tell, label %end
+tell:
+  call void @forget_processor()
+  call void @tell(ptr %set)
+  br label %end
+end:
   ret void
 }}
 
@@ -63,17 +96,8 @@ choose:
   %enough = icmp sge i64 %free, %workers
   %allowed = select i1 %enough, i{_BITS} %others, i{_BITS} %all
   store i{_BITS} %allowed, ptr %set
-  br label %more
-more:
-  %i = phi i64 [ 0, %choose ], [ %next, %tell ]
-  %some = icmp slt i64 %i, %workers
-  br i1 %some, label %tell, label %end
-tell:
-  %slot = getelementptr [MAX x i64], ptr @threads, i64 0, i64 %i
-  %thread = load i64, ptr %slot
-  call i32 @pthread_setaffinity_np(i64 %thread, i64 {_BITS // 8}, ptr %set)
-  %next = add i64 %i, 1
-  br label %more
+  call void @tell(ptr %set)
+  br label %end
 end:
   ret void
 }}
@@ -86,9 +110,13 @@ define internal void @forget_processor() {
 define internal void @keep_apart(i64 %cycles) {
   ret void
 }
+define internal void @make_room() {
+  ret void
+}
 """
 
 
 def text() -> str:
-    """The functions `keep_apart`, which a caller calls before a job, and `forget_processor`, where a worker is started."""
+    """The functions `keep_apart`, which a caller calls before a job, `make_room`, before it sleeps, and `forget_processor`,
+    where a worker is started."""
     return _TOLD if sys.platform == "linux" and sys.byteorder == "little" else _UNTOLD

@@ -270,6 +270,7 @@ pause:
   %counted = add i32 %count, 1
   br label %watch
 sleep:
+  call void @make_room()
   call i32 @pthread_mutex_lock(ptr @done_mutex)
   store atomic i32 1, ptr @waiting seq_cst, align 4
   br label %check
