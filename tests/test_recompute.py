@@ -52,6 +52,57 @@ def test_what_is_dear_is_kept() -> None:
     assert sum(e.primitive.name in ("exp", "div") for b in bodies for e in b.eqns) == 2
 
 
+LAYERS, N = 12, 96
+
+
+def kept_by_a_layer(activation: Any) -> float:
+    """How many arrays of float64 a gradient keeps for a layer, beside what it needs however deep it is."""
+
+    def f(depth: int) -> int:
+        def loss(x: Any, w: Any) -> Any:
+            for _ in range(depth):
+                x = activation(x @ w)
+            return fnp.sum(x)
+
+        x = np.random.default_rng(0).standard_normal((N, N)) / np.sqrt(N)
+        program = compiled(fg.grad(loss, 1), x, x)
+        np.testing.assert_allclose(program(x, x), fg.grad(loss, 1)(x, x), rtol=1e-9, atol=1e-12)
+        return program.memory_analysis().temp_size_in_bytes
+
+    return (f(LAYERS) - f(2)) / ((LAYERS - 2) * N * N * 8)
+
+
+@pytest.mark.parametrize(
+    ("activation", "arrays"),
+    [
+        (fnp.tanh, 1),  # the slope is of the activation, which the product reads
+        (fg.nn.gelu, 2),  # what goes in; all else is made again
+        (lambda z: fg.nn.gelu(z) * fg.nn.sigmoid(z), 2),
+        (lambda z: fnp.where(fnp.abs(z) < 1.0, z, 0.0), 1 + 1 / 8),  # one byte says where
+    ],
+    ids=["tanh", "gelu", "gelu-sigmoid", "window"],
+)
+def test_a_layer_keeps_the_fewest_bytes(activation: Any, arrays: float) -> None:
+    assert kept_by_a_layer(activation) == pytest.approx(arrays, rel=0.01)
+
+
+def test_in_a_long_group_little_is_made_again() -> None:
+    """Where a hundred values are alive at a time, what is made again would be stored by the group itself."""
+
+    def f(x: Any, w: Any) -> Any:
+        values = [fnp.sin(x @ w) * fnp.cos(x * float(k)) for k in range(40)]
+        far = sum(v @ w for v in values[:2])
+        for _ in range(3):
+            values = [a * b + fnp.exp(-a * a) for a, b in zip(values, values[1:] + values[:1], strict=True)]
+        return sum(values) + far
+
+    x = np.random.default_rng(0).standard_normal((N, N)) / N
+    program = compiled(f, x, x)
+    bodies = [e.params["jaxpr"] for e in program._program.jaxpr.eqns if e.primitive.name == "fusion"]
+    assert sum(e.primitive.name in ("sin", "cos") for b in bodies for e in b.eqns) <= 41
+    np.testing.assert_allclose(program(x, x), f(x, x), rtol=1e-9)
+
+
 def test_a_loop_stacks_what_is_small() -> None:
     """Of a broadcast its operand, of a cheap function of stacked values nothing."""
 
@@ -104,7 +155,11 @@ def test_a_gradient_through_a_loop_is_the_same() -> None:
     w, xs = rng.standard_normal((8, 20)), rng.standard_normal((6, 2, 3))
     grad = fg.grad(lstm, (0, 1))
     jaxpr = fg.make_jaxpr(grad)(w, xs)
-    for a, b in zip(compiled(grad, w, xs)(w, xs), eval_jaxpr(jaxpr, w, xs), strict=True):
+    program = compiled(grad, w, xs)
+    # Four gates, and h and c of the step before, beside the carries, and what the loss needs; the tanh of c and all slopes
+    # are made from these, and weights are read where they are.
+    assert len(scans(program._program.jaxpr)[0].outputs) == 2 + 7
+    for a, b in zip(program(w, xs), eval_jaxpr(jaxpr, w, xs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 

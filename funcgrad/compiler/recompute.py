@@ -298,34 +298,39 @@ def _with_fewer_stacks(jaxpr: Jaxpr) -> Jaxpr:
 
 
 class _Stacks:
-    """What a scan stacks for others. ``wanted``: the values of a step that only scans read, row by row, by the stacks."""
+    """What a scan stacks for others. ``wanted``: the stacks that only scans read, row by row, and the values of a step that
+    they hold. ``outside``: what a reader can have of a step: the variable of the body, and what it is of outside, stacked or not.
+    """
 
     def __init__(self, jaxpr: Jaxpr, eqns: list[Eqn], i: int) -> None:
         self.eqns, self.i, self.scan = eqns, i, eqns[i]
-        self.body, n, k, self.length = (
-            self.scan.params[p] for p in ("jaxpr", "num_consts", "num_carry", "length")
-        )  # fmt: skip
+        self.body, n, k, self.length = (self.scan.params[p] for p in ("jaxpr", "num_consts", "num_carry", "length"))
+        consts, xs = (
+            zip(self.body.invars[:n], self.scan.inputs),
+            zip(self.body.invars[n + k :], self.scan.inputs[n + k :]),
+        )
+        self.outside: dict[Var, tuple[Atom, bool]] = {x: (a, False) for x, a in consts} | {x: (a, True) for x, a in xs}
+        given = list(self.outside)
         outs = set(jaxpr.outs)
-        readers = {v: [r for r, e in enumerate(eqns) if v in e.inputs] for v in self.scan.outputs[k:]}
         self.wanted: dict[Var, Var] = {}
-        #: What a reader can have of a step: the variable of the body, and what it is of outside, stacked or not.
-        self.outside: dict[Var, tuple[Atom, bool]] = {}
-        self.outside |= {x: (a, False) for x, a in zip(self.body.invars[:n], self.scan.inputs[:n])}
-        self.outside |= {x: (a, True) for x, a in zip(self.body.invars[n + k :], self.scan.inputs[n + k :])}
-        given = set(self.outside)
+        self.readers: set[int] = set()
         for x, v in zip(self.body.outs[k:], self.scan.outputs[k:]):
-            by_rows = v not in outs and readers[v] and all(self._reads_rows(eqns[r], v) for r in readers[v])
-            if not isinstance(x, Var) or x in self.outside:
+            readers = [r for r, e in enumerate(eqns) if v in e.inputs]
+            if not isinstance(x, Var):
                 continue
-            self.outside[x] = v, True
-            if by_rows:
-                self.wanted[x] = v
-        self.readers = sorted({r for v in self.wanted.values() for r in readers[v]})
-        kept = {*jaxpr.invars, *jaxpr.constvars, *outs}.union(*(e.inputs for e in eqns[max(self.readers, default=0) :]))
-        #: Bytes of what would be there for the readers' sake only.
-        self.held = {
-            x: nbytes(a.aval) for x in given for a in [self.outside[x][0]] if isinstance(a, Var) and a not in kept
-        }
+            self.outside.setdefault(x, (v, True))
+            if v not in outs and readers and all(self._reads_rows(eqns[r], v) for r in readers):
+                self.wanted[v] = x
+                self.readers.update(readers)
+        last = max(self.readers, default=0)
+        kept = {*jaxpr.invars, *jaxpr.constvars, *outs}.union(*(e.inputs for e in eqns[last:]))
+        #: Bytes of a value: of all steps; of what is there only for the readers' sake; none of what is there anyway.
+        self.bytes: dict[Var, int] = {}
+        for x, (a, _) in self.outside.items():
+            if x in given:
+                self.bytes[x] = nbytes(a.aval) if isinstance(a, Var) and a not in kept else 0
+            elif a not in self.wanted:
+                self.bytes[x] = 0
         self.made = _made_again(self.body.eqns, (), _MOVES, _MOST_WORK)
 
     def _reads_rows(self, eqn: Eqn, v: Var) -> bool:
@@ -334,18 +339,17 @@ class _Stacks:
         return v not in eqn.inputs[: eqn.params["num_consts"] + eqn.params["num_carry"]]
 
     def _size(self, x: Var) -> int:
-        return self.held[x] if x in self.held else int(self.length) * nbytes(x.aval)
-
-    def _is_there(self, x: Var) -> bool:
-        return x in self.outside and x not in self.wanted and x not in self.held
+        found = self.bytes.get(x)
+        return int(self.length) * nbytes(x.aval) if found is None else found
 
     def _operands(self, x: Var) -> list[Var] | None:
-        eqn = self.made.get(x)
-        return None if eqn is None else [a for a in _variables(eqn.inputs) if not self._is_there(a)]
+        eqn = self.made.get(x) if self._size(x) else None
+        return None if eqn is None else _variables(eqn.inputs)
 
     def rewrite(self) -> None:
-        stored = fewest_bytes(self.wanted, self._operands, self._size)
-        if sum(map(self._size, stored)) >= sum(map(self._size, self.wanted)):
+        """Have the readers make what need not be stacked."""
+        stored = fewest_bytes(self.wanted.values(), self._operands, self._size)
+        if sum(map(self._size, stored)) >= sum(nbytes(v.aval) for v in self.wanted):
             return
         new = [x for x in stored if x not in self.outside]
         arrays = [Var(Aval((self.length, *x.aval.shape), x.aval.dtype)) for x in new]
@@ -362,11 +366,11 @@ class _Stacks:
         body, n, k = (reader.params[p] for p in ("jaxpr", "num_consts", "num_carry"))
         consts = dict(zip(body.invars[:n], reader.inputs[:n]))
         rows = dict(zip(body.invars[n + k :], reader.inputs[n + k :]))
-        value = {v: x for x, v in self.wanted.items() if x not in stored}
+        value = {v: x for v, x in self.wanted.items() if x not in stored or self.outside[x][0] is not v}
         again = {y: value[a] for y, a in rows.items() if a in value}
 
         def read(x: Var) -> Atom | None:
-            if x not in stored and not self._is_there(x):
+            if x not in stored:
                 return None
             a, is_stacked = self.outside[x]
             if isinstance(a, Literal) and not is_stacked:
