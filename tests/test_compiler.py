@@ -261,6 +261,45 @@ IDENTITIES: list[tuple[Callable[[Any], Any], list[str]]] = [
 ]
 
 
+TRUE, FALSE, ONES = np.bool_(True), np.bool_(False), np.int64(-1)
+#: Of a boolean array b and one of integers, i.
+BITWISE: list[tuple[Callable[[Any, Any], Any], list[str]]] = [
+    (lambda b, i: p.and_(b, TRUE), []),
+    (lambda b, i: p.and_(FALSE, b), ["broadcast_in_dim"]),
+    (lambda b, i: p.or_(b, FALSE), []),
+    (lambda b, i: p.or_(TRUE, b), ["broadcast_in_dim"]),
+    (lambda b, i: p.xor(FALSE, b), []),
+    (lambda b, i: p.xor(b, TRUE), ["xor"]),
+    (lambda b, i: p.and_(b, b), []),
+    (lambda b, i: p.or_(b, b), []),
+    (lambda b, i: p.xor(b, b), ["broadcast_in_dim"]),
+    (lambda b, i: p.and_(i, ONES), []),
+    (lambda b, i: p.and_(i, np.int64(0)), ["broadcast_in_dim"]),
+    (lambda b, i: p.and_(i, np.int64(1)), ["and"]),
+    (lambda b, i: p.or_(np.int64(0), i), []),
+    (lambda b, i: p.or_(i, ONES), ["broadcast_in_dim"]),
+    (lambda b, i: p.or_(i, np.int64(6)), ["or"]),
+    (lambda b, i: p.xor(i, np.int64(0)), []),
+    (lambda b, i: p.xor(i, ONES), ["xor"]),
+    (lambda b, i: p.xor(i, i), ["broadcast_in_dim"]),
+]
+
+
+@pytest.mark.parametrize(("fun", "expected"), BITWISE)
+def test_algebra_of_bits(fun: Callable[[Any, Any], Any], expected: list[str]) -> None:
+    jaxpr = staged(fun, Aval((2, 3), np.dtype(bool)), Aval((2, 3), I64))
+    lean = simplify(jaxpr, backend.ops)
+    assert lean.out_avals == jaxpr.out_avals
+    assert names(lean) == expected
+    run_both(jaxpr, np.array([[True, False, True], [False] * 3]), np.array([[0, -1, 5], [2**62, -(2**63), 1]]))
+
+
+def test_a_scalar_beside_a_literal_has_the_shape_of_both() -> None:
+    jaxpr = staged(lambda b: p.and_(b, FALSE), Aval((), np.dtype(bool)))
+    lean = simplify(jaxpr, backend.ops)
+    assert (names(lean), lean.out_avals) == ([], jaxpr.out_avals)
+
+
 @pytest.mark.parametrize(("fun", "expected"), IDENTITIES)
 def test_algebra(fun: Callable[[Any], Any], expected: list[str] | None) -> None:
     jaxpr = staged(fun, f64(2, 3))

@@ -47,7 +47,7 @@ TABLE = {
 }
 #: LLVM, two threads: kB of temporaries and results, at most what JAX 0.10.2 says of its program.
 MEMORY = {
-    "n-body": 36.7, "lotka-volterra": 24.9, "black-scholes": 480, "gaussian-process": 1920.2, "logistic-hessian": 350.8,
+    "n-body": 36.7, "lotka-volterra": 18.6, "black-scholes": 480, "gaussian-process": 1920.2, "logistic-hessian": 350.8,
     "kalman-filter": 32.3, "heat-equation": 1049.4, "k-means": 1041.6, "factorisation": 525.2, "hmc": 18,
     "harmonics": 1120, "gelu-16k": 131.1, "gelu-1m": 8388.7, "mlp-small": 950.4, "mlp-large": 11669.6, "lstm": 16255,
     "transformer": 23079, "cnn": 16959.3, "mlp-adam": 2442.5,

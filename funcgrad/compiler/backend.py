@@ -7,10 +7,10 @@ from typing import Any
 
 from ..core.backend import Backend
 from ..core.ir import Eqn, Jaxpr
-from .algebra import Rule
 from .fusion import kernel
 from .module import Module
 from .program import Program, compile_jaxpr
+from .rules import Rule
 
 __all__ = ["SourceBackend"]
 

@@ -18,7 +18,8 @@ from ..core.source import Source
 from ..core.trace import Primitive
 from ..core.types import Aval
 from ..primitives import broadcast_in_dim, convert
-from .algebra import RULES, Rule
+from .algebra import RULES
+from .rules import Rule
 
 __all__ = ["Rewriter", "rewrite"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from ..core.ir import Eqn, Jaxpr, map_subjaxprs
-from .algebra import Rule
 from .dce import eliminate_dead_code
 from .inline import Kernels, inline_calls
 from .invariant import hoist_invariants
 from .rewrite import rewrite
+from .rules import Rule
 from .stable import stabilise
 
 __all__ = ["simplify"]
