@@ -1,5 +1,7 @@
 """The IR: how it prints, what `check` refuses, and that evaluating a jaxpr is calling the function."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -151,3 +153,19 @@ def test_a_jaxpr_can_be_pickled():
     again = pickle.loads(pickle.dumps(jaxpr))
     assert str(again) == str(jaxpr)
     np.testing.assert_array_equal(eval_jaxpr(again, np.ones(3))[0], [2.0, 2.0, 2.0])
+
+
+class Table:
+    """Its representation says where it lies, as that of most objects does."""
+
+
+def test_no_address_is_printed():
+    def double(x):
+        return x * 2
+
+    params = {"fun": functools.partial(double), "names": {"f": double, "of": [Table()]}, "pair": (Table(), double)}
+    jaxpr = fg.make_jaxpr(lambda x: x)(np.ones(2))
+    eqn = Eqn(sin, jaxpr.invars, [Var(jaxpr.invars[0].aval)], params)
+    text = str(Jaxpr(jaxpr.invars, [eqn], eqn.outputs))
+    assert "0x" not in text
+    assert "'of': [<" in text and "Table object>" in text and "fun=partial" in text

@@ -221,10 +221,6 @@ def _is_finite(o: Operation, x: str) -> str:
     return o.compare("lt", o.intrinsic("fabs", x), o.constant(np.inf))
 
 
-def _rsqrt(o: Operation, x: str) -> str:
-    return o.binary("fdiv", o.constant(1), o.intrinsic("sqrt", x))
-
-
 def _rounding(name: str) -> Emitter:
     return lambda o, x: o.intrinsic(name, x)
 
@@ -274,14 +270,13 @@ _TABLE: dict[str, Emitter] = {
     "population_count": lambda o, x: o.intrinsic("ctpop", x),
     "remainder": _remainder,
     "round": _rounding("rint"),
-    "rsqrt": _rsqrt,
     "shift_left": _shift(left=True),
     "shift_right": _shift(left=False),
     "sign": _sign,
     "sqrt": _rounding("sqrt"),
     "sub": _arithmetic("fsub", "sub"),
     "xor": _arithmetic("", "xor", "xor"),
-    **{name: _function(name) for name in math.FUNCTIONS if name != "rsqrt"},
+    **{name: _function(name) for name in math.FUNCTIONS},
 }
 
 

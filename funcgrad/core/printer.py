@@ -7,6 +7,7 @@ Names are given in order of appearance. A jaxpr that is used more than once is p
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import count
 from typing import Any
@@ -143,4 +144,5 @@ def _param(value: Any, shared: dict[int, str], source: bool) -> str:
         return value.name
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    return str(value)
+    # Where an object lies differs from run to run.
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))

@@ -17,7 +17,7 @@ import numpy as np
 from .. import primitives as p
 from ..core.errors import OperandTypeError
 from ..core.trace import Tracer
-from ..core.types import aval_of, is_inexact, shape_of
+from ..core.types import aval_of, is_inexact, promote, shape_of
 from ._promote import asarray, beside, broadcast, convert_to, eager, full, operand, promote_dtypes, refuse_out
 from ._ufunc import Comparison, Ufunc
 from ._ufunc_rules import (
@@ -251,6 +251,10 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     condition = operand("where", condition, "the condition")
     condition = convert_to(condition, _BOOL)
     x, y = promote_dtypes("where", x, y)
+    dtype = promote(aval_of(x), aval_of(y))
+    if dtype.kind in "iu":
+        # NumPy wraps a Python integer that is out of bounds here, where its other functions raise.
+        x, y = (np.where(True, v, dtype.type(0))[()] if type(v) is int else v for v in (x, y))
     return p.select(*broadcast("where", condition, x, y))
 
 
