@@ -139,6 +139,24 @@ def test_stacked_results_of_the_program_stay() -> None:
     assert len(scans(found)[0].outputs) == 3
 
 
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_a_mask_of_indices_is_made_once_for_a_loop(length: int) -> None:
+    def f(x: Any) -> Any:
+        row = lambda c, k: (fnp.tril(fnp.ones((8, 8))) @ c, k)
+        step = lambda c, _: lax.scan(row, c, None, length=2)
+        return lax.scan(step, x, None, length=length)[0]
+
+    x = np.random.default_rng(0).standard_normal((8, 8))
+    program = compiled(f, x)
+    np.testing.assert_allclose(program(x), f(x), rtol=1e-12)
+    found = program._program.jaxpr
+    check(found)
+    if length:
+        assert [e.primitive.name for e in found.eqns] == ["fusion", "scan"]
+        (inner,) = scans(scans(found)[0].params["jaxpr"])
+        assert [e.primitive.name for e in inner.params["jaxpr"].eqns] == ["dot_general"]
+
+
 def lstm(w: Any, xs: Any) -> Any:
     def step(carry: Any, x: Any) -> Any:
         h, c = carry

@@ -17,6 +17,7 @@ import numpy as np
 from funcgrad.compiler.buffers import nbytes
 from funcgrad.compiler.fission import split_products
 from funcgrad.compiler.fuse import fuse
+from funcgrad.compiler.invariant import hoist_groups
 from funcgrad.compiler.memory import MemoryAnalysis
 from funcgrad.compiler.pairs import in_pairs
 from funcgrad.compiler.program import compile_jaxpr
@@ -302,6 +303,6 @@ def compile_program(jaxpr: Jaxpr, backend: Any, fast_math: bool = False) -> Prog
         paired = in_pairs(lean)
         if paired is not lean:
             lean = simplify(paired, backend.ops, backend.rules)
-        fused = fuse(split_products(recompute_stacks(lean)), FUSABLE, is_native)
+        fused = hoist_groups(fuse(split_products(recompute_stacks(lean)), FUSABLE, is_native))
         found = jaxpr.memo[key] = Program(lean, recompute_groups(fused), fast_math)
     return found

@@ -1,14 +1,16 @@
 """Loop invariants: what a scan computes again in each step, from what does not change, is computed once before it.
 
 Broadcasts stay inside, where the operation behind them does them for nothing; as do loops and branches, which may not
-run. A loop of unknown length keeps everything: it may not run at all.
+run. A loop of unknown length keeps everything: it may not run at all. Of a fused program a group that writes the same
+array in each step goes too, broadcasts and iotas with it: a mask of indices that a product reads is made once.
 """
 
 from __future__ import annotations
 
-from ..core.ir import Atom, Eqn, Jaxpr, Var
+from ..core.ir import Atom, Eqn, Jaxpr, Var, map_subjaxprs
+from .fusion import fusion
 
-__all__ = ["hoist_invariants"]
+__all__ = ["hoist_groups", "hoist_invariants"]
 
 _STAY = frozenset(["broadcast_in_dim", "optimization_barrier", "pure_callback"])
 
@@ -36,6 +38,14 @@ def hoist_invariants(jaxpr: Jaxpr) -> Jaxpr:
     return Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name)
 
 
+def hoist_groups(jaxpr: Jaxpr) -> Jaxpr:
+    """The same of a fused program, and of the bodies in it."""
+    if not any(e.primitive.control for e in jaxpr.eqns):
+        return jaxpr
+    eqns = [e.replace(params=map_subjaxprs(hoist_groups, e.params)) if e.primitive.control else e for e in jaxpr.eqns]
+    return hoist_invariants(Jaxpr(jaxpr.invars, eqns, jaxpr.outs, jaxpr.constvars, jaxpr.consts, jaxpr.name))
+
+
 def _invariants(scan: Eqn) -> tuple[list[Eqn], list[Var], Jaxpr]:
     """The invariant equations of a scan's body, those of their results that the rest needs, and the rest."""
     body: Jaxpr = scan.params["jaxpr"]
@@ -51,7 +61,7 @@ def _invariants(scan: Eqn) -> tuple[list[Eqn], list[Var], Jaxpr]:
         for eqn in body.eqns:
             operands = [a for a in eqn.inputs if isinstance(a, Var)]
             stays = eqn.primitive.control or eqn.primitive.effect or eqn.primitive.name in _STAY
-            if operands and not stays and fixed.issuperset(operands):
+            if (operands or eqn.primitive is fusion) and not stays and fixed.issuperset(operands):
                 invariant.append(eqn)
                 fixed.update(eqn.outputs)
             else:
