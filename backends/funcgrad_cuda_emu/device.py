@@ -13,7 +13,7 @@ import numpy as np
 
 import funcgrad.numpy as fnp
 from funcgrad.core.backend import get_backend
-from funcgrad_cupy.device import Device, Kernel
+from funcgrad_cupy.device import Call, Device, Kernel
 from funcgrad_cupy.recording import Struct, Symbol
 
 from .emulator import DeviceArray, EmulatedDevice, KernelError, family_of, module_of
@@ -77,6 +77,27 @@ EmulatedArray.__abs__ = lambda self: fnp.abs(self)  # type: ignore[attr-defined]
 EmulatedArray.__hash__ = None  # type: ignore[assignment]
 
 
+class EmulatedGraph:
+    """Calls with copies of their arguments, as the nodes of a CUDA graph have them."""
+
+    def __init__(self, device: Emulation, calls: Sequence[Call], parameters: Sequence[int]) -> None:
+        self.device, self.calls = device, calls
+        self.copies = [self._copy(call, place) for call, place in zip(calls, parameters, strict=True)]
+
+    def _copy(self, call: Call, parameters: int) -> tuple[Any, list[Any]]:
+        sizes = [8] * 4 if call.grid is None else [p.size for p in call.function[0].entry(call.function[1])[1]]
+        places = (ctypes.c_void_p * len(sizes)).from_address(parameters)
+        values = [ctypes.create_string_buffer(ctypes.string_at(at, n), n) for at, n in zip(places, sizes, strict=True)]
+        return (ctypes.c_void_p * len(sizes))(*map(ctypes.addressof, values)), values
+
+    def update(self, i: int, parameters: int) -> None:
+        self.copies[i] = self._copy(self.calls[i], parameters)
+
+    def launch(self, queue: int) -> None:
+        for call, (table, _) in zip(self.calls, self.copies, strict=True):
+            self.device.begin(call, ctypes.addressof(table))
+
+
 class Emulation(EmulatedDevice, Device):
     """The device that a back end runs on; its library is the NumPy back end's, on copies in host memory."""
 
@@ -116,6 +137,9 @@ class Emulation(EmulatedDevice, Device):
     ) -> None:
         module, name = function
         self._start(module, module.entry(name)[0], grid, block, ctypes.c_void_p(parameters), shared)
+
+    def graph(self, calls: Sequence[Call], parameters: Sequence[int]) -> EmulatedGraph:
+        return EmulatedGraph(self, calls, parameters)
 
     def forget(self, x: Any) -> None:
         x.forget()

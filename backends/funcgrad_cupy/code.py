@@ -2,8 +2,8 @@
 
 The bytes of all arguments lie in one block, in words of 8 bytes. What is in the arena or a constant has its address from
 the beginning; the addresses of inputs, results and what the host's steps return are written in one go, call by call. The
-arena, the block of arguments and the table of their addresses are a *frame*: a call takes one that nobody uses and gives
-it back, so that calls from several threads, and a call within a call, have memory of their own.
+arena, the block of arguments and the table of their addresses are a *frame*, with graphs of the launches
+(:mod:`.graphs`): a call takes one that nobody uses and gives it back, so that calls from several threads, and a call within a call, have memory of their own.
 """
 
 from __future__ import annotations
@@ -13,25 +13,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from funcgrad.core.config import config
+
 from .arena import place
-from .device import Device
+from .device import Call, Device, Graph
 from .faults import Board
 from .recording import HostStep, Launch, Multiply, Recording, Struct, Symbol
 
 __all__ = ["Code"]
 
+#: So many launches are worth a graph.
+_LEAST = 2
+
 
 class _Fixups(NamedTuple):
-    """Words that hold an address: which, of which slot, and how many bytes behind its beginning."""
+    """Words that hold an address: which, of which call, of which slot, and how many bytes behind its beginning."""
 
     words: np.ndarray[Any, Any]
+    calls: np.ndarray[Any, Any]
     slots: np.ndarray[Any, Any]
     starts: np.ndarray[Any, Any]
 
 
-def _fixups(found: Sequence[tuple[int, int, int]]) -> _Fixups:
-    table = np.array(found, np.uint64).reshape(-1, 3)
-    return _Fixups(table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2].copy())
+def _fixups(found: Sequence[tuple[int, int, int, int]]) -> _Fixups:
+    table = np.array(found, np.uint64).reshape(-1, 4)
+    return _Fixups(*(table[:, i].astype(np.intp) for i in range(3)), table[:, 3].copy())
 
 
 class _Segment(NamedTuple):
@@ -44,16 +50,6 @@ class _Segment(NamedTuple):
     births: list[list[Any]]
 
 
-class Call(NamedTuple):
-    """A launch, or a product of the library (``grid`` is None); its arguments are ``place`` and following of the table."""
-
-    function: Any
-    grid: tuple[int, int, int] | None
-    block: tuple[int, int, int] | None
-    shared: int
-    place: int
-
-
 class _Frame(NamedTuple):
     queue: int
     arena: Any
@@ -61,6 +57,7 @@ class _Frame(NamedTuple):
     addresses: np.ndarray[Any, Any]
     parameters: list[int]
     board: Board | None
+    graphs: dict[int, Graph | None]
 
 
 class Code:
@@ -104,8 +101,8 @@ class Code:
         kernels = list(dict.fromkeys(step.kernel for step in launches))
         functions = dict(zip(kernels, self.device.load(kernels), strict=True))
         packed = bytearray()
-        fixed: list[tuple[int, int, int]] = []
-        moving: list[tuple[int, int, int]] = []
+        fixed: list[tuple[int, int, int, int]] = []
+        moving: list[tuple[int, int, int, int]] = []
         self.calls: list[Call] = []
         self.places: list[int] = []
         self.segments: list[_Segment] = []
@@ -114,7 +111,7 @@ class Code:
         def address(at: int, x: Symbol) -> None:
             buffer = x.buffer
             known = buffer.role in ("temporary", "constant", "board")
-            (fixed if known else moving).append((at // 8, buffer.slot, buffer.start + x.start))
+            (fixed if known else moving).append((at // 8, len(self.calls) - 1, buffer.slot, buffer.start + x.start))
 
         for step, born in zip(steps, self.plan.births, strict=True):
             births.append(born)
@@ -162,7 +159,7 @@ class Code:
         words[self.fixed.words] = bases[self.fixed.slots] + self.fixed.starts
         addresses = np.array(self.places, np.uint64) + np.uint64(words.ctypes.data)
         parameters = [addresses.ctypes.data + 8 * place for *_, place in self.calls]
-        return _Frame(queue, arena, words, addresses, parameters, board)
+        return _Frame(queue, arena, words, addresses, parameters, board, {})
 
     def run(self, args: Sequence[Any]) -> list[Any]:
         """The results, arrays of their own; ``args`` are contiguous arrays of the device."""
@@ -177,13 +174,8 @@ class Code:
             bases[i] = 0 if x is None else device.pointer(x)
         if frame.board is not None:
             device.boards[frame.board] = None
-        for segment in self.segments:
-            where = segment.fixups
-            frame.words[where.words] = bases[where.slots] + where.starts
-            for i in range(segment.first, segment.end):
-                if device.checks:
-                    self._forget(frame, segment.births[i - segment.first])
-                self._start(self.calls[i], frame.parameters[i])
+        for number, segment in enumerate(self.segments):
+            self._start(number, frame, bases)
             if segment.host is not None:
                 if device.checks:
                     self._forget(frame, segment.births[-1])
@@ -195,12 +187,33 @@ class Code:
         self.frames.append(frame)
         return [memory[s.buffer.slot] for s in self.results]
 
-    def _start(self, call: Call, parameters: int) -> None:
-        function, grid, block, shared, _ = call
-        if grid is None or block is None:
-            self.device.start_product(function, parameters)
+    def _start(self, number: int, frame: _Frame, bases: np.ndarray[Any, Any]) -> None:
+        """The launches of a segment, with the addresses of this call.
+
+        From the second call on a frame has a graph of them, of which the nodes change whose arrays have moved.
+        """
+        device, segment = self.device, self.segments[number]
+        where, calls = segment.fixups, slice(segment.first, segment.end)
+        addresses = bases[where.slots] + where.starts
+        moved = frame.words[where.words] != addresses
+        frame.words[where.words] = addresses
+        if config.cuda_graphs and not device.checks and segment.end - segment.first >= _LEAST:
+            if number not in frame.graphs:
+                frame.graphs[number] = None
+            elif (graph := frame.graphs[number]) is None:
+                frame.graphs[number] = device.graph(self.calls[calls], frame.parameters[calls])
+            else:
+                for i in dict.fromkeys(where.calls[moved].tolist()):
+                    graph.update(i - segment.first, frame.parameters[i])
+            if (graph := frame.graphs[number]) is not None:
+                return graph.launch(frame.queue)
         else:
-            self.device.start(function, grid, block, shared, parameters)
+            frame.graphs.pop(number, None)
+        for call, parameters, born in zip(self.calls[calls], frame.parameters[calls], segment.births, strict=False):
+            if device.checks:
+                self._forget(frame, born)
+            device.begin(call, parameters)
+        return None
 
     def _forget(self, frame: _Frame, born: Sequence[Any]) -> None:
         for buffer in born:

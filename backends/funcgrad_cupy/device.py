@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import gcd
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .cublaslt import Product, product_of
 from .faults import Board, Explain, faults_argument
 from .kernels import launches
 
-__all__ = ["Device", "Kernel"]
+__all__ = ["Call", "Device", "Graph", "Kernel"]
 
 
 class Kernel(NamedTuple):
@@ -29,6 +29,26 @@ class Kernel(NamedTuple):
     family: str | None
     text: str | None
     name: str
+
+
+class Call(NamedTuple):
+    """A launch, or a product of the library (``grid`` is None); its arguments are ``place`` and following of a table."""
+
+    function: Any
+    grid: tuple[int, int, int] | None
+    block: tuple[int, int, int] | None
+    shared: int
+    place: int
+
+
+class Graph(Protocol):
+    """Calls with arguments of their own, launched as one."""
+
+    def update(self, i: int, parameters: int) -> None:
+        """From the next launch on call ``i`` has the arguments that are at ``parameters`` now."""
+
+    def launch(self, queue: int) -> None:
+        """Run all calls, in their order."""
 
 
 class Device(ABC):
@@ -98,6 +118,17 @@ class Device(ABC):
         self, function: Any, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, parameters: int
     ) -> None:
         """Launch a function; at ``parameters`` is the table of the addresses of its arguments' bytes."""
+
+    @abstractmethod
+    def graph(self, calls: Sequence[Call], parameters: Sequence[int]) -> Graph:
+        """Calls that follow each other as one thing to launch, with the arguments that are at ``parameters`` now."""
+
+    def begin(self, call: Call, parameters: int) -> None:
+        """Start a launch or a product."""
+        if call.grid is None or call.block is None:
+            self.start_product(call.function, parameters)
+        else:
+            self.start(call.function, call.grid, call.block, call.shared, parameters)
 
     def verify(self, function: Any, args: Sequence[Any]) -> None:  # noqa: B027
         """Raise where the arguments of a prepared launch do not fit the kernel's parameters; a GPU cannot know."""

@@ -17,7 +17,8 @@ from . import kernels, nvrtc
 from .cublaslt import CublasLt, Prepared, Product, load
 from .cuda import CudaBackend
 from .detect import find_cupy
-from .device import Device, Kernel
+from .device import Call, Device, Kernel
+from .graphs import CudaGraph, load_driver
 from .library import library
 
 __all__ = ["CupyDevice", "make_backend"]
@@ -106,6 +107,9 @@ class CupyDevice(Device):
         self, function: Any, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, parameters: int
     ) -> None:
         self._launch_kernel(function.ptr, *grid, *block, shared, self.queue(), parameters, 0)
+
+    def graph(self, calls: Sequence[Call], parameters: Sequence[int]) -> CudaGraph:
+        return CudaGraph(load_driver(), calls, parameters, lambda *args: self._products.start(*args))
 
     def queue(self) -> int:
         return int(self.cupy.cuda.get_current_stream().ptr)

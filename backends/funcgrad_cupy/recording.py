@@ -295,6 +295,9 @@ class Recorder(Device):
     def start(self, function: Any, grid: Any, block: Any, shared: int, parameters: int) -> None:
         raise HostRead("a kernel is started")
 
+    def graph(self, calls: Any, parameters: Any) -> Any:
+        raise HostRead("kernels are started")
+
     def mark(self) -> Any:
         raise HostRead("the clock of the device is read")
 

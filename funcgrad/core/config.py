@@ -31,6 +31,14 @@ def _threads() -> int:
     return int(text)
 
 
+def _graphs() -> bool:
+    """Whether CUDA graphs are used if nobody says: ``FUNCGRAD_CUDA_GRAPHS``, 0 or 1."""
+    text = os.environ.get("FUNCGRAD_CUDA_GRAPHS", "1")
+    if text not in ("0", "1"):
+        raise ValueError(f"FUNCGRAD_CUDA_GRAPHS is {text!r}; set it to 0 or 1, or leave it out")
+    return text == "1"
+
+
 class Config(threading.local):
     """The settings.
 
@@ -39,7 +47,8 @@ class Config(threading.local):
     every compiler pass. ``debug_key_reuse``: a random key that is used twice since the setting was turned on raises
     :class:`~funcgrad.errors.KeyReuseError`, which names both lines. ``explain_retraces``: ``jit`` logs why it traced again. ``num_threads``: how many threads a compiled program may use,
     its caller's included; at first what ``FUNCGRAD_NUM_THREADS`` says, or as many as there are processors. Results do
-    not depend on it.
+    not depend on it. ``cuda_graphs``: whether programs on a GPU are replayed as CUDA graphs from their second call on; at
+    first what ``FUNCGRAD_CUDA_GRAPHS`` says, or True.
     """
 
     debug_nans: bool = False
@@ -47,6 +56,7 @@ class Config(threading.local):
     check_ir: bool = False
     explain_retraces: bool = False
     num_threads: int = _threads()
+    cuda_graphs: bool = _graphs()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not hasattr(Config, name):

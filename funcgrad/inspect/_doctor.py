@@ -20,7 +20,7 @@ __all__ = ["Blas", "Doctor", "doctor"]
 
 _PACKAGES = ("optree", "scipy", "llvmlite", "scipy-openblas32", "cupy", "cupy-cuda12x", "cupy-cuda13x")
 _VARIABLES = (
-    "FUNCGRAD_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
+    "FUNCGRAD_NUM_THREADS", "FUNCGRAD_CUDA_GRAPHS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
     "NPY_DISABLE_CPU_FEATURES", "CUDA_PATH", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
 #: The sets of kernels of OpenBLAS that use 512-bit vectors.
