@@ -1,7 +1,7 @@
 """Programs: a jaxpr, simplified and fused, written down as launches over one arena (:mod:`.recording`, :mod:`.code`).
 
 A scan is its body's launches, repeated at compile time with the addresses of each step: nothing is read back, and rows of
-results are written where they belong. Loops of unknown length, branches, and equations that are the library's are steps
+results are written where they belong. Loops of unknown length, branches that are not cheap (:mod:`.branches`), and equations that are the library's are steps
 on the host between launches. A result that shares memory with an operand, a constant or another result is copied.
 """
 
@@ -20,6 +20,7 @@ from funcgrad.compiler.simplify import simplify
 from funcgrad.core.ir import Eqn, Jaxpr, Literal, Var
 from funcgrad.core.types import Aval
 
+from .branches import compute_branches
 from .code import Code
 from .movement import copy_into, strides_of
 from .recording import Buffer, HostRead, HostStep, Recorder, Recording, Symbol
@@ -84,7 +85,7 @@ def compile_program(jaxpr: Jaxpr, backend: CudaBackend) -> Program:
     key = ("compiled", backend.name)
     program = jaxpr.memo.get(key)
     if program is None:
-        lean = simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel)
+        lean = compute_branches(simplify(jaxpr, backend.ops, backend.rules, backend.named_kernel))
         program = jaxpr.memo[key] = Program(lean, fuse(lean, backend.fusable, backend.worth), backend)
     return program  # type: ignore[no-any-return]
 

@@ -152,6 +152,55 @@ def test_branches_and_loops_between_launches(backend) -> None:
         np.testing.assert_allclose(fg.jit(f)(x, n).get(), y + x)
 
 
+def _halved_if_large(x, k):
+    """A step that is taken or not, a switch, and a branch within a loop and a branch."""
+    x = lax.cond(fnp.sum(x) > 20, lambda a: a / 2, lambda a: a + fnp.sqrt(a - 3), x)
+    y = lax.switch(k, [lambda a: a, lambda a: (a * a).astype("float64"), lambda a: fnp.zeros_like(a)], x)
+    inner = lambda a: lax.cond(a[0] > 1, lambda b: b * 3, lambda b: b, a)
+    y = lax.cond(k > 1, inner, lambda a: a - 1, y)
+    return lax.scan(lambda c, a: (lax.cond(c < 2, lambda: c + a, lambda: c), c), 0.0, y)
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_cheap_branches_are_selected_without_a_read(watched, monkeypatch, k, scale) -> None:
+    given = np.arange(1.0, 6.0) * scale, np.int64(k)
+    with fg.use_backend("numpy"), np.errstate(invalid="ignore"):
+        want = fg.tree.leaves(fg.jit(_halved_if_large)(*given))
+        slope = fg.jit(fg.grad(lambda x, k: fnp.sum(_halved_if_large(x, k)[1])))(*given)
+    program = watched.compile(fg.make_jaxpr(_halved_if_large)(*given))
+    assert not any(s.host for s in program.code.segments)
+    args = [watched.asarray(x) for x in given]
+    read = _host_reads(watched, monkeypatch)
+    found = program(*args)
+    assert not read
+    for y, z in zip(found, want, strict=True):
+        np.testing.assert_allclose(y.get(), z, rtol=1e-12)
+    back = fg.jit(fg.grad(lambda x, k: fnp.sum(_halved_if_large(x, k)[1])))(*args)
+    np.testing.assert_allclose(back.get(), slope, rtol=1e-12)
+
+
+def test_branches_that_are_not_cheap_stay_a_question(backend) -> None:
+    def steps(f, *args):
+        return sum(s.host is not None for s in backend.compile(fg.make_jaxpr(f)(*args)).code.segments)
+
+    def of(body, x):
+        return steps(lambda x, k: lax.cond(k > 0, body, lambda a: a, x), x, 1)
+
+    x = np.arange(4.0)
+    assert of(lambda a: a + 1, x) == 0
+    assert of(lambda a: fnp.cumsum(a), x) == 1
+    assert of(lambda a: a + 1, np.zeros(1 << 20)) == 1
+    assert of(lambda a: a[fnp.astype(a, int)], x) == 1  # an index that is not taken must not raise
+
+    def long(a):
+        for _ in range(40):
+            a = fnp.sin(a)
+        return a
+
+    assert of(long, x) == 1
+
+
 def test_a_stale_read_of_the_arena_is_found(backend, monkeypatch) -> None:
     monkeypatch.setattr(backend.on, "mode", "check")
     f = fg.jit(lambda x: fnp.cumsum(fnp.cumsum(x * 2)[::-1]))
