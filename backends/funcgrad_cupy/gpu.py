@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from .cuda import CudaBackend
 from .detect import find_cupy
 from .device import Call, Device, Kernel
 from .graphs import CudaGraph, load_driver
+from .group import joined
+from .kernels import headers
 from .library import library
 
 __all__ = ["CupyDevice", "make_backend"]
@@ -37,7 +39,7 @@ class CupyDevice(Device):
         self.array_type = cupy.ndarray
         self.library: Mapping[str, Callable[..., Any]] = library(cupy)
         self.arch = int(cupy.cuda.Device().compute_capability)
-        self._function = lru_cache(maxsize=None)(self._compiled)
+        self._functions: dict[Kernel, Any] = {}
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Any:
         try:
@@ -74,21 +76,26 @@ class CupyDevice(Device):
     def launch(
         self, family: str, name: str, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int = 0
     ) -> None:
-        function = self._function(f"{family}.cu", None, name)
-        self._run(function, grid, block, args, shared)
+        self._run(self._function(Kernel(family, None, name)), grid, block, args, shared)
 
     def launch_text(
         self, text: str, name: str, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int = 0
     ) -> None:
-        self._run(self._function("group.cu", text, name), grid, block, args, shared)
+        self._run(self._function(Kernel(None, text, name)), grid, block, args, shared)
 
-    def _compiled(self, file: str, text: str | None, name: str) -> Any:
+    def _function(self, kernel: Kernel) -> Any:
         """The function of a kernel, loaded from machine code for this GPU."""
-        texts = kernels.texts_of(file[:-3]) if text is None else {**kernels.headers(), file: text}
-        cubin = nvrtc.compile_cubin(file, texts, [name], self.arch)
+        if kernel not in self._functions:
+            family, text, name = kernel
+            texts = kernels.texts_of(family) if family else {**kernels.headers(), "group.cu": text}
+            (self._functions[kernel],) = self._compiled(f"{family or 'group'}.cu", texts, [name])
+        return self._functions[kernel]
+
+    def _compiled(self, file: str, texts: Mapping[str, str], names: Sequence[str]) -> list[Any]:
+        cubin = nvrtc.compile_cubin(file, texts, names, self.arch)
         module = self.cupy.cuda.function.Module()
         module.load(cubin.code)
-        return module.get_function(cubin.lowered[name])
+        return [module.get_function(cubin.lowered[name]) for name in names]
 
     def _run(self, function: Any, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int) -> None:
         values = [self._argument(x) for x in args]
@@ -98,10 +105,14 @@ class CupyDevice(Device):
         self.start(function, (gx, gy, gz), (bx, by, bz), shared, ctypes.addressof(pointers))
 
     def load(self, kernels: Sequence[Kernel]) -> list[Any]:
-        return [
-            self._function("group.cu" if family is None else f"{family}.cu", text, name)
-            for family, text, name in kernels
-        ]
+        # What is generated for one program is compiled at once: most of the time goes into the headers.
+        new = [k for k in kernels if k.text is not None and k not in self._functions]
+        if len(new) > 1:
+            texts = list(dict.fromkeys(k.text for k in new))
+            names = [f"group_{texts.index(k.text)}::{k.name}" for k in new]
+            together = {**headers(), "groups.cu": joined(texts)}
+            self._functions.update(zip(new, self._compiled("groups.cu", together, names), strict=True))
+        return list(map(self._function, kernels))
 
     def start(
         self, function: Any, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int, parameters: int

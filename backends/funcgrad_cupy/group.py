@@ -28,9 +28,15 @@ from .group_values import Values, is_half, operand_dtype
 from .kernels import c_type
 from .operations import has_expression
 
-__all__ = ["GroupKernel", "can_write", "write_group"]
+__all__ = ["GroupKernel", "can_write", "joined", "write_group"]
 
 _HEAD = '#include "functions.cuh"\n\n'
+
+
+def joined(texts: Sequence[str]) -> str:
+    """The kernels of several texts as one to compile, those of text i in the namespace ``group_i``."""
+    bodies = (f"namespace group_{i} {{\n{text.removeprefix(_HEAD)}}}\n" for i, text in enumerate(texts))
+    return _HEAD + "\n".join(bodies)
 
 
 class GroupKernel(NamedTuple):

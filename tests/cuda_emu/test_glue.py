@@ -8,7 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import funcgrad as fg
+import funcgrad.numpy as fnp
+from funcgrad_cuda_emu.emulator import module_of, why_not
+from funcgrad_cupy import nvrtc
+from funcgrad_cupy.device import Kernel
 from funcgrad_cupy.gpu import CupyDevice
+from funcgrad_cupy.group import joined
+from funcgrad_cupy.kernels import headers
 
 
 class OutOfMemoryError(Exception):
@@ -86,3 +93,78 @@ def test_steps_are_timed_by_events_of_the_device() -> None:
     marks = [made.mark() for _ in range(3)]
     assert made.moments(marks) == [0, 500_000, 1_000_000]
     assert log == ["record"] * 3 + ["wait"]
+
+
+def _generated():
+    """Two generated kernels of one name, each of both alignments, and what they make of ones."""
+    with fg.use_backend("cuda_emu") as backend:
+        x = np.ones((4, 6), "float32")
+        texts = [
+            backend.compile(fg.make_jaxpr(f)(x)).code.texts[0]
+            for f in (lambda x: fnp.sum(fnp.exp2(x), axis=1), lambda x: fnp.tanh(x) * 0 + 3)
+        ]
+    return [Kernel(None, text, f"group<{aligned}>") for text in texts for aligned in ("true", "false")]
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_kernels_of_a_program_are_compiled_at_once(monkeypatch) -> None:
+    compiled, loaded = [], []
+
+    class Module:
+        def load(self, code):
+            loaded.append(code)
+
+        def get_function(self, name):
+            return len(loaded), name
+
+    def compile_cubin(file, texts, names, arch):
+        compiled.append((file, texts[file], list(names), arch))
+        return nvrtc.Cubin(b"code", {name: f"_{name}" for name in names}, {})
+
+    monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
+    made = device()
+    made._functions, made.arch, made.cupy.cuda.function = {}, 90, SimpleNamespace(Module=Module)
+    generated = _generated()
+    found = made.load([generated[0], Kernel("matmul", None, "matmul<float, false, false>"), *generated[1:]])
+    assert found == [
+        (1, "_group_0::group<true>"),
+        (2, "_matmul<float, false, false>"),
+        (1, "_group_0::group<false>"),
+        (1, "_group_1::group<true>"),
+        (1, "_group_1::group<false>"),
+    ]
+    assert [file for file, *_ in compiled] == ["groups.cu", "matmul.cu"]
+    assert made.load(generated) == [found[0], *found[2:]] and len(compiled) == 2
+    # One that is left is compiled as a launch without a program compiles it.
+    other = made.load([*generated, Kernel(None, "// another", "group<true>")])[-1]
+    assert other == (3, "_group<true>") and compiled[2][:2] == ("group.cu", "// another")
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_joined_kernels_run() -> None:
+    first, _, second, _ = _generated()
+    module = module_of(joined([first.text, second.text]), ("group_0::group<true>", "group_1::group<true>"), "check")
+    with fg.use_backend("cuda_emu") as backend:
+        x, rows, y = (
+            backend.asarray(np.ones((4, 6), "float32")),
+            backend.on.empty((4,), "f4"),
+            backend.on.empty(24, "f4"),
+        )
+        backend.on.launch_module(module, "group_0::group<true>", (4,), (32,), [rows, x], 0)
+        backend.on.launch_module(module, "group_1::group<true>", (1,), (256,), [y, x, np.int64(24)], 0)
+    np.testing.assert_array_equal(rows.get(), 12.0)
+    np.testing.assert_array_equal(y.get(), 3.0)
+
+
+def test_joined_kernels_are_machine_code() -> None:
+    try:
+        nvrtc.version()
+    except nvrtc.NvrtcMissingError as error:
+        pytest.skip(str(error))
+    if reason := why_not():
+        pytest.skip(reason)
+    first, _, second, _ = _generated()
+    texts = {**headers(), "groups.cu": joined([first.text, second.text])}
+    names = ["group_0::group<true>", "group_1::group<false>"]
+    cubin = nvrtc.compile_cubin("groups.cu", texts, names, 90)
+    assert len({*cubin.lowered.values()}) == 2 and cubin.code.startswith(b"\x7fELF")
