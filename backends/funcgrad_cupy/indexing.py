@@ -18,7 +18,7 @@ from .faults import Explain
 from .kernels import c_type, launches
 from .kernels.geometry import bits_of
 from .kernels.launch_sort import longest_row, sort_rows
-from .movement import transpose
+from .movement import concatenate, transpose
 
 __all__ = ["INDEXING"]
 
@@ -89,10 +89,27 @@ def scatter(device: Device, x: Any, updates: Any, *indices: Any, axes: Any, kind
 
 
 def _order(device: Device, places: Any) -> Any:
-    """The stable order that sorts the places."""
-    if places.size <= longest_row(places.dtype):
+    """The stable order that sorts the places: of rows by the kernel for rows, which are then merged by twos."""
+    size, width = places.size, longest_row(places.dtype)
+    if size <= width:
         return sort_rows(device, places, places=True)
-    return device.library["argsort"](places, axis=0, stable=True)
+    missing = -size % width
+    if missing:
+        places = concatenate(
+            device, places, launches.fill(device, (missing,), np.int64(np.iinfo(np.int64).max)), axis=0
+        )
+    within = sort_rows(device, device.view(places, (places.size // width, width)), places=True)
+    keys, order = _runs(device, "begin_runs", places, within, width)
+    while width < places.size:
+        keys, order = _runs(device, "merge_runs", keys, order, width)
+        width *= 2
+    return device.view(order, (size,))
+
+
+def _runs(device: Device, step: str, keys: Any, order: Any, width: int) -> tuple[Any, Any]:
+    made = [device.empty(keys.shape, np.int64) for _ in range(2)]
+    _launch(device, f"{step}<long long>", [*made, keys, order, np.int64(width)], keys.size)
+    return made[0], made[1]
 
 
 def _element(dtype: np.dtype[Any], kind: str) -> str | None:

@@ -170,6 +170,7 @@ def test_a_text_that_does_not_compile_shows_what_the_compiler_said():
 
 def test_threads_that_build_one_kernel_do_not_meet(tmp_path, monkeypatch):
     """Each writes a file of its own, and the last that is done puts its own in the place of the others'."""
+    emulator._runtime(), emulator._header("fast")  # these stay where they are
     monkeypatch.setattr(emulator, "_cache_folder", lambda: tmp_path)
     text = '#include "prelude.cuh"\n__global__ void one(float *y) { y[0] = 1; }\n'
     start, wrong = threading.Barrier(4), []

@@ -186,6 +186,26 @@ def test_memory_that_the_gpu_writes_is_the_hosts() -> None:
     np.testing.assert_array_equal(seen, 0)
 
 
+@pytest.mark.parametrize("count", [4095, 4096, 4097, 8192, 8193, 20000])
+def test_scatters_of_many_updates_are_launches_too(backend, count) -> None:
+    """Places beyond what one block sorts: rows are sorted and merged, and of equal places the last update stays."""
+    rng = np.random.default_rng(count)
+    x, at = np.zeros(50, "float32"), rng.integers(-50, 50, count)
+    updates = np.arange(count, dtype="float32")
+
+    def f(x, at, updates):
+        return fnp.at(x)[at].set(updates), fnp.at(x)[at].add(updates % 7)
+
+    program = backend.compile(fg.make_jaxpr(f)(x, at, updates))
+    assert not any(s.host for s in program.code.segments)
+    last, total = program(*map(backend.asarray, (x, at, updates)))
+    want, summed = x.copy(), x.copy()
+    want[at] = updates
+    np.add.at(summed, at, updates % 7)
+    np.testing.assert_array_equal(last.get(), want)
+    np.testing.assert_array_equal(total.get(), summed)  # whole numbers that float32 has
+
+
 def test_steps_of_the_host_are_told_apart(backend) -> None:
     """The counts above are of something: a callback is a step."""
     program = backend.compile(fg.make_jaxpr(lambda x: fg.pure_callback(lambda a: a, x, x))(X))

@@ -93,7 +93,7 @@ INSTANCES: dict[str, list[str]] = {
     "indexing": [*_names("gather_rows segment_sum", _FLOATS), "segment_starts<long long>"],
     "scatter": [
         "flat_places<long long>",
-        "in_order<long long>",
+        *_names("in_order begin_runs merge_runs", ("long long",)),
         *_names("gather_elements", _BITS),
         *_names(
             "scatter_segments",

@@ -53,6 +53,43 @@ __global__ void in_order(T *__restrict__ y, const T *__restrict__ x, const index
     FOR_ELEMENTS(i, count) y[i] = x[order[i]];
 }
 
+// The order within rows of ``width`` becomes that of the whole, and the keys in it.
+template <class T>
+__global__ void begin_runs(
+    T *__restrict__ sorted, T *__restrict__ order, const T *__restrict__ keys, const T *__restrict__ within, index_t width,
+    index_t count
+) {
+    FOR_ELEMENTS(i, count) {
+        const T from = i / width * width + within[i];
+        order[i] = from;
+        sorted[i] = keys[from];
+    }
+}
+
+// Sorted runs of ``width`` are merged by twos, stably: behind an element lie those of its own run, and of the other one
+// those that are less, or equal and to its left.
+template <class T>
+__global__ void merge_runs(
+    T *__restrict__ sorted, T *__restrict__ order, const T *__restrict__ keys, const T *__restrict__ places, index_t width,
+    index_t count
+) {
+    FOR_ELEMENTS(i, count) {
+        const index_t run = i / width, start = run / 2 * 2 * width;
+        const bool is_right = run % 2;
+        const T key = keys[i];
+        const index_t other = is_right ? start : start + width, end = other + width < count ? other + width : count;
+        index_t low = other, high = end < other ? other : end;
+        while (low < high) {
+            const index_t middle = (low + high) / 2;
+            if (is_right ? keys[middle] <= key : keys[middle] < key) low = middle + 1;
+            else high = middle;
+        }
+        const index_t to = start + i % width + low - other;
+        sorted[to] = key;
+        order[to] = places[i];
+    }
+}
+
 struct Last {
     template <class C> static __device__ C apply(C, C b) { return b; }
 };
