@@ -22,6 +22,7 @@ import funcgrad as fg
 import funcgrad.numpy as fnp
 from funcgrad import lax
 from funcgrad.core.backend import get_backend
+from funcgrad.core.ir import Var
 from funcgrad.testing import check_backend
 
 llvmlite = pytest.importorskip("llvmlite", reason="the LLVM back end needs llvmlite")
@@ -634,6 +635,37 @@ def test_a_processor_without_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> No
     assert_native(lambda x: (fnp.tanh(x), fnp.sum(fnp.exp(x), 0), fnp.argmax(x, 1), x.astype("int32") // 3), x)
     half = x.astype("float16")
     np.testing.assert_array_equal(native(lambda x: x + 1)(half), half + 1)
+
+
+@pytest.mark.parametrize("kind", ["network", "loop"])
+def test_texts_do_not_depend_on_where_variables_lie(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code on disk is found again by its text, so that no order of a set of variables may go into that."""
+
+    def network(weights: Any, x: Any) -> Any:
+        for w in weights:
+            x = fg.nn.gelu(x @ w) + fg.nn.softmax(x)
+        return fnp.sum(x)
+
+    def loop(weights: Any, x: Any) -> Any:
+        def step(carry: Any, w: Any) -> Any:
+            a, b, c = carry
+            return (b, c, fnp.tanh(a[0] * w)), (a, fnp.sin(c))
+
+        carry, stacked = lax.scan(step, (x[:2], x[1:3], x[2:4]), fnp.stack(weights)[:, :2])
+        return sum(fnp.sum(a**2) for a in fg.tree.leaves((carry, stacked)))
+
+    f = {"network": network, "loop": loop}[kind]
+    weights, x = [np.full((96, 96), 0.01 * i) for i in range(4)], np.ones((200, 96))
+    texts: list[str] = []
+    monkeypatch.setattr(
+        machine, "Library", lambda text, symbols, new=machine.Library: texts.append(text) or new(text, symbols)
+    )
+    with fg.use_backend("llvm"):
+        for factor in (1, 3, 7919, 104_729):
+            # Sets of small tables are read in the order of hashes.
+            monkeypatch.setattr(Var, "__hash__", lambda v, factor=factor: id(v) // 16 * factor % 1_000_003)
+            fg.jit(fg.value_and_grad(f)).lower(weights, x).compile()
+    assert len(texts) >= 4 and len(set(texts)) == len(texts) // 4
 
 
 def test_code_is_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ class Lowerer:
         self.work = 0
         self._temporaries: list[Buffer] = []
         #: The variables that nobody reads behind the equation at work.
-        self._dying: set[Var] = set()
+        self._dying: Collection[Var] = ()
         self.times = 1
         #: How many threads may work on what is written next.
         self.threads = pool.num_threads()
@@ -243,7 +243,7 @@ class Lowerer:
     ) -> None:  # fmt: skip
         """Run a fused group, in which the results `over` are written over operands."""
         layouts = [v.layout for v in ins], [v.layout for v in outs]
-        group = Group(body, space, axes, *layouts, machine.vector_bytes(), self.threads, over)
+        group = Group(body, space, axes, *layouts, machine.vector_bytes(), self.threads, over, self.times)
         name = self.function(group.writer)
         pointers = list(map(self.pointer, [*ins, *outs]))
         if group.chunks == 1:
@@ -310,14 +310,14 @@ class Lowerer:
         """Write a program whose results end in the targets."""
         for var, view in zip(jaxpr.invars, inputs):
             self.define(var, view)
-        own = set(jaxpr.invars)
-        placed: set[Var] = set()
+        own = dict.fromkeys(jaxpr.invars)
+        placed: dict[Var, None] = {}
         late: list[tuple[Atom, View]] = []
         for out, target in zip(jaxpr.outs, targets):
             if isinstance(out, Literal) or out in own or out in placed:
                 late.append((out, target))
             else:
-                placed.add(out)
+                placed[out] = None
                 self.wanted[out] = target
         last: dict[Var, int] = {}
         eqns = [part for eqn in jaxpr.eqns for part in in_parts(eqn)]
@@ -330,9 +330,9 @@ class Lowerer:
                 last[out] = len(eqns)
         moved = self._place_operands(eqns)
         for i, eqn in enumerate(eqns):
-            dying = {a for a in eqn.inputs if isinstance(a, Var) and a not in own and last[a] == i}
+            dying = dict.fromkeys(a for a in eqn.inputs if isinstance(a, Var) and a not in own and last[a] == i)
             self.equation(eqn, dying)
-            for v in {*dying, *(v for v in eqn.outputs if v not in last)}:
+            for v in [*dying, *(v for v in eqn.outputs if v not in last)]:
                 self._drop(v)
         for var in placed:
             view, target = self.values[var], self.wanted.pop(var)
@@ -346,7 +346,7 @@ class Lowerer:
                 self.fill(target, atom.value)
             else:
                 self.copy(self.values[atom], target)
-        for var in {*placed, *own}:
+        for var in dict.fromkeys([*placed, *own]):
             if var in self.values:
                 self._drop(var)
 
@@ -392,7 +392,7 @@ class Lowerer:
         buffer.users -= 1
         self.release(buffer)
 
-    def equation(self, eqn: Eqn, dying: set[Var]) -> None:
+    def equation(self, eqn: Eqn, dying: Collection[Var]) -> None:
         """Write an equation behind which nobody reads these variables."""
         self.source = eqn.source
         outer, self._temporaries, self._dying = (self._temporaries, self._dying), [], dying

@@ -95,8 +95,8 @@ class Network:
 
 def fewest_bytes(
     wanted: Iterable[Var], operands: Callable[[Var], Sequence[Var] | None], size: Callable[[Var], int]
-) -> set[Var]:
-    """The values to store, so that all that is wanted is stored or can be made.
+) -> dict[Var, None]:
+    """The values to store, in the order in which they are met, so that all that is wanted is stored or can be made.
 
     ``operands``: what a value is made from; None if it cannot be made again. Of several answers it is the one that makes
     the least again.
@@ -123,4 +123,4 @@ def fewest_bytes(
             network.connect(2 * i + 1, sink, math.inf)
     network.send(source, sink)
     there = network.behind(sink)
-    return {v for i, v in enumerate(values) if 2 * i + 1 in there and 2 * i not in there}
+    return {v: None for i, v in enumerate(values) if 2 * i + 1 in there and 2 * i not in there}

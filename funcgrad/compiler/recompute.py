@@ -361,7 +361,7 @@ class _Stacks:
         for r in self.readers:
             self.eqns[r] = self._making(self.eqns[r], stored)
 
-    def _making(self, reader: Eqn, stored: set[Var]) -> Eqn:
+    def _making(self, reader: Eqn, stored: Container[Var]) -> Eqn:
         """A scan that makes rows of its arrays."""
         body, n, k = (reader.params[p] for p in ("jaxpr", "num_consts", "num_carry"))
         consts = dict(zip(body.invars[:n], reader.inputs[:n]))
