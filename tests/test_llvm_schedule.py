@@ -69,7 +69,7 @@ def test_every_choice_gives_the_same(
 ) -> None:
     found: list[int] = []
 
-    def pick(choices: list[Schedule]) -> Schedule:
+    def pick(choices: list[Schedule], times: int) -> Schedule:
         found.append(len(choices))
         return choices[min(choice, len(choices) - 1)]
 
@@ -89,7 +89,7 @@ def chosen(f: Any, *shapes: tuple[int, ...], dtype: str = "float64") -> Schedule
     picked: list[Schedule] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "vector_bytes", lambda: 64)
-        patch.setattr(group, "cheapest", lambda choices: picked.append(cheapest(choices)) or picked[-1])
+        patch.setattr(group, "cheapest", lambda choices, times: picked.append(cheapest(choices, times)) or picked[-1])
         with fg.use_backend("llvm"):
             fg.jit(f).lower(*(np.zeros(s, dtype) for s in shapes)).compile()
     (schedule,) = picked
@@ -101,6 +101,20 @@ def test_a_short_reduction_has_lanes_along_a_kept_axis() -> None:
     plan = chosen(lambda x: fnp.sum((x[:, None] - x[None]) ** 2, -1), (32, 3))
     assert (plan.form, plan.inner, plan.lanes, plan.unrolled) == ("tiles", 1, 8, True)
     assert chosen(lambda x: fnp.sum(x, 1), (32, 32, 3)).lanes == 8
+
+
+def test_the_shorter_text_wins_where_there_is_little_to_do() -> None:
+    """Tiles of 7 elements written out are 7 times the text of rows, for the 16 sums of a call; not so within a loop."""
+    squares = lambda x: fnp.sum(x**2, 1)
+    assert chosen(squares, (16, 7)).form == "rows"
+    assert chosen(squares, (4096, 7)).form == "tiles"
+    step = lambda x: fg.lax.fori_loop(0, 10_000, lambda i, c: c + squares(x * c[:, None]), fnp.zeros(16))
+    picked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group, "cheapest", lambda choices, times: picked.append(cheapest(choices, times)) or picked[-1])
+        with fg.use_backend("llvm"):
+            fg.jit(step).lower(np.zeros((16, 7))).compile()
+    assert "tiles" in [p.form for p in picked]
 
 
 def test_a_long_reduction_of_rows_has_lanes_along_them() -> None:

@@ -35,7 +35,7 @@ _BLOCK = 64
 
 
 class Group(Columns, Tiles):
-    """The function of a fused group: `void (ptr in ..., ptr out ..., ptr scratch)`.
+    """The function of a fused group: `void (ptr in ..., ptr out ..., ptr scratch)`, which a call runs so many `times`.
 
     `over`: from results to the operands that they are written over, as `overwritable` allows.
     `scratch` is how many bytes it needs for values between two passes. A group that is worth several threads has two
@@ -53,6 +53,7 @@ class Group(Columns, Tiles):
         vector_bytes: int,
         threads: int = 1,
         over: Mapping[int, int] | None = None,
+        times: int = 1,
     ) -> None:
         parameters = [f"ptr noalias nocapture readonly %in{i}" for i in range(len(ins))]
         parameters += [f"ptr noalias nocapture %out{i}" for i in range(len(outs))]
@@ -62,7 +63,7 @@ class Group(Columns, Tiles):
         self.order, self.streams, self.reduces = self.body.order, self.body.streams, self.body.reduces
         self._collapse()
         plan = self.schedule = cheapest(
-            schedules(self.sizes, self.reduced, self.streams, self.order, self.reduces, vector_bytes)
+            schedules(self.sizes, self.reduced, self.streams, self.order, self.reduces, vector_bytes), times
         )
         self.outer, self.rest, self.inner, self.lanes = plan.outer, plan.rest, plan.inner, plan.lanes
         if not plan.unrolled:

@@ -7,7 +7,8 @@
 | columns | the last axis, which is kept | into a row of memory: the order of memory, however large it is |
 
 Rows waste lanes where the reduced axis is short, and work on single numbers between two passes. Tiles waste none, but what
-is not contiguous along the kept axis costs more to load. So the cycles of each choice are estimated, and the fewest win.
+is not contiguous along the kept axis costs more to load. So the cycles of each choice are estimated, and the instructions
+that LLVM has to compile for it: where a group has little to do, the shorter text wins.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _MOST_ELEMENTS, _MOST_OPERATIONS = 8, 200
 #: Tiles side by side, so that an addition need not wait for the one before it, and instructions of all of them: a loop
 #: that has more of them to do meanwhile waits for none, and is only longer to compile.
 _MOST_TILES, _MOST_INSTRUCTIONS = 4, 60
+#: An instruction takes LLVM some 30 us: as much as so many cycles in each of two thousand calls.
+_COMPILE = 60
 #: Bytes that tiles may walk through again and again.
 _NEAR = 1 << 18
 
@@ -47,6 +50,7 @@ class Schedule:
     tiles: int
     unrolled: bool
     cycles: int
+    instructions: int = 0
 
 
 class _Costs:
@@ -69,6 +73,7 @@ class _Costs:
         self.full = sum(_operation(n) for n in order if n.kind == FULL) + self.reductions
         self.per_row = sum(_operation(n) for n in order if n.kind == KEPT and not n.is_reduction)
         self.operations = len(order)
+        self.passes = 1 + max((n.level for n in order), default=0)
         self.stored = {id(s) for n in order for s in n.stored}
         dtypes = {n.dtype for n in order if n.kind == FULL} | {s.dtype for s in streams if not s.is_index}
         floats = {d for d in dtypes if d.kind == "f"}
@@ -117,6 +122,13 @@ class _Costs:
         vectors = self.rows // self.sizes[axis] * -(-self.sizes[axis] // self.lanes(axis))
         vector = self.full + self._access(axis, True) + 6 * self.reductions + _TURN
         return vectors * (self.length * vector + self.per_row + self._access(axis, False) + _TURN)
+
+    def instructions(self, form: str, axis: int) -> int:
+        """About how many vector instructions are written: each pass loads and computes again what it needs."""
+        each, row = self.full + self._access(axis, True), self.per_row + self._access(axis, False)
+        if form == "tiles":
+            return self.length * each + row if self.unrolled else self.tiles(axis) * (self.passes * each + row)
+        return self.passes * each + row + self.reductions * (2 * self.lanes(axis).bit_length() if form == "rows" else 6)
 
     @property
     def unrolled(self) -> bool:
@@ -178,10 +190,11 @@ def schedules(
     for cycles, form, inner in found:
         outer, around = (tuple(i for i in axes if i != inner) for axes in (kept, rest))
         tiles, unrolled = (costs.tiles(inner), costs.unrolled) if form == "tiles" else (1, False)
-        choices.append(Schedule(form, outer, around, inner, costs.lanes(inner), tiles, unrolled, cycles))
+        written = costs.instructions(form, inner)
+        choices.append(Schedule(form, outer, around, inner, costs.lanes(inner), tiles, unrolled, cycles, written))
     return choices
 
 
-def cheapest(choices: Sequence[Schedule]) -> Schedule:
-    """The cheapest, and of equals the first."""
-    return min(choices, key=lambda choice: choice.cycles)
+def cheapest(choices: Sequence[Schedule], times: int = 1) -> Schedule:
+    """The cheapest for a group that a call runs so many times; of equals the first."""
+    return min(choices, key=lambda choice: times * choice.cycles + _COMPILE * choice.instructions)
