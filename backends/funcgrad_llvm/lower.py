@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -261,12 +262,13 @@ class Lowerer:
     ) -> None:
         """Run a fused group of variables: its results are written over operands that nobody reads any more."""
         ins, over = [self.view(a) for a in inputs], {}
+        readers = Counter(id(v.buffer) for v in ins)
         for i, j in overwritable(body, space):
             if j not in over and i not in over.values():
                 wanted = self.wanted.get(outputs[j])
                 if wanted is not None and wanted.buffer is ins[i].buffer:
                     over[j] = i  # a carry, which the loop knows to be replaced
-                elif sum(v.buffer is ins[i].buffer for v in ins) == 1 and self.take_over(outputs[j], ins[i]):
+                elif readers[id(ins[i].buffer)] == 1 and self.take_over(outputs[j], ins[i]):
                     over[j] = i
         outs = [self.values[v] if v in self.values else self.result(v) for v in outputs]
         self.group(body, space, axes, ins, outs, over)

@@ -67,14 +67,16 @@ def _needed(jaxpr: Jaxpr, outs: Sequence[bool]) -> list[bool]:
 
 def _restrict(jaxpr: Jaxpr, ins: Sequence[bool], outs: Sequence[bool]) -> Jaxpr:
     """The program with some of its inputs and outputs only."""
+    if all(ins) and all(outs):
+        return eliminate_dead_code(jaxpr)
     key = ("restricted", tuple(ins), tuple(outs))
     found = jaxpr.memo.get(key)
     if found is None:
         # Equations may still mention the inputs that go until the dead ones are gone, so they stay for a moment.
         whole = Jaxpr(jaxpr.invars, jaxpr.eqns, _chosen(jaxpr.outs, outs), name=jaxpr.name)
         lean = eliminate_dead_code(whole)
-        found = Jaxpr(_chosen(jaxpr.invars, ins), lean.eqns, lean.outs, name=jaxpr.name)
-        found = jaxpr.memo[key] = eliminate_dead_code(found)
+        found = jaxpr.memo[key] = Jaxpr(_chosen(jaxpr.invars, ins), lean.eqns, lean.outs, name=jaxpr.name)
+        found.memo["lean"] = False
     return found
 
 

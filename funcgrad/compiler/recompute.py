@@ -163,7 +163,8 @@ class _Peak:
         self.there = set(_variables(jaxpr.outs))
         self.wanted: dict[int, list[Var]] = {}
         for r, eqn in enumerate(jaxpr.eqns[place:], place):
-            self.wanted[r] = [v for v in _variables(eqn.inputs) if v in self.maker and _takes(eqn, v)]
+            takes = _taken(eqn)
+            self.wanted[r] = [v for v in _variables(eqn.inputs) if v in self.maker and v in takes]
             self.there.update(self.memory(v) for v in _variables(eqn.inputs) if v not in self.wanted[r])
 
     def memory(self, v: Var) -> Var:
@@ -239,15 +240,17 @@ def _unfused(eqn: Eqn) -> Iterator[Eqn]:
         yield e.replace(inputs=_substituted(e.inputs, env), outputs=_substituted(e.outputs, env))
 
 
-def _takes(reader: Eqn, v: Var) -> bool:
-    """Whether an equation is a group that could make an input: one that it does not read by a broadcast."""
+def _taken(reader: Eqn) -> Container[Var]:
+    """The inputs of a group that it could make itself: those that it does not read by a broadcast."""
     if reader.primitive is not fusion:
-        return False
+        return ()
     body, space = reader.params["jaxpr"], reader.params["space"]
-    if not v.aval.shape or v.aval.shape not in (space, kept_shape(space, reader.params["axes"])):
-        return False
-    x = body.invars[reader.inputs.index(v)]
-    return not any(e.primitive.name == "broadcast_in_dim" and x in e.inputs for e in body.eqns)
+    shapes = space, kept_shape(space, reader.params["axes"])
+    spread = {a for e in body.eqns if e.primitive.name == "broadcast_in_dim" for a in _variables(e.inputs)}
+    operands = zip(body.invars, reader.inputs)
+    return {
+        a for x, a in operands if isinstance(a, Var) and a.aval.shape in shapes and a.aval.shape and x not in spread
+    }
 
 
 def _lean(jaxpr: Jaxpr) -> Jaxpr:
